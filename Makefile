@@ -1,0 +1,54 @@
+# Commands for the root of a clone. They need Go and a C compiler for the race detector; everything else they get themselves.
+
+GO ?= go
+SEED ?= fixed
+MODULES = . ./examples ./internal/itest
+
+# The documents of real systems that some tests read; unset, those tests skip by name.
+export LIFECYCLE_SHARED
+
+.PHONY: demo test mutants sim itest lint tidy tidy-check api fuzz
+
+## demo: rebuild three workers of a cluster on loopback, and look at what was left
+demo:
+	@bash examples/demo.sh
+
+## test: unit tests, conformance on both faces, kill enumeration, examples; race detector
+test:
+	$(GO) test -race -shuffle=on ./...
+	cd examples && $(GO) test -race -shuffle=on ./...
+
+## mutants: every known bug, put back, is caught by the invariant that its row names
+mutants:
+	$(GO) test -tags mutant ./internal/mutant
+
+## sim: the mutants, and every kill point of a rebuild, without the race detector
+sim: mutants
+	$(GO) test -count=1 -run 'Kill|Fleet' -v ./ncn | grep -E '^(ok|FAIL|---|panic)|points|time'
+
+## itest: real processes and real servers
+itest:
+	cd examples && $(GO) test -count=1 -run TestKill -v ./ncnctl -kills 30
+	cd internal/itest && $(GO) test -count=1 -v ./...
+
+## lint: everything that reads the code without running it
+lint: tidy-check
+	$(GO) vet ./... && (cd examples && $(GO) vet ./...) && (cd internal/itest && $(GO) vet ./...)
+	$(GO) vet -tags mutant ./...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) vet ./...
+	bash .ci/golangci
+	bash .ci/govulncheck
+
+## tidy: go mod tidy, for the root and the nested modules
+tidy:
+	bash .ci/tidy
+
+tidy-check:
+	bash .ci/tidy --check
+
+## fuzz: every fuzz target for a while (FUZZTIME=30s)
+FUZZTIME ?= 30s
+fuzz:
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done

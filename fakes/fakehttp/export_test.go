@@ -1,0 +1,4 @@
+package fakehttp
+
+// ToYAML is toYAML, for tests.
+var ToYAML = toYAML

@@ -1,0 +1,78 @@
+package fakes
+
+import (
+	"context"
+
+	"github.com/ncnkit/lifecycle"
+)
+
+// Intercept lets hooks and armed faults act on a call that came over the wire, and runs its effect without the cluster's
+// lock, so that the effect may take its time and may call the exported methods of machines. The effect's error is
+// returned. [lifecycle.Unknown] after the effect has run means that the answer is to be lost; nil without the effect's
+// having run means that success is to be pretended. A call's Writes is filled in for [Exec].
+//
+// [Cluster.Late] is refused as [lifecycle.Invalid], because a command's input and output do not outlive its session;
+// [Cluster.Stale] has no meaning here.
+func (c *Cluster) Intercept(ctx context.Context, call Call, effect func(*Call) error) error {
+	if err := ctx.Err(); err != nil {
+		return lifecycle.Wrap(err, string(call.Op), call.Host)
+	}
+	call.ctx = ctx
+	if call.Op == Exec {
+		call.Writes = writes(call.Name)
+	}
+	before, after := c.hook()
+	if before != nil {
+		if err := before(call); err != nil {
+			return err
+		}
+	}
+	call.fault = c.meet(call)
+	if err := call.fault.delay(ctx, call); err != nil {
+		return err
+	}
+	if call.fault.kind != "" {
+		return lifecycle.Errorf(call.fault.kind, string(call.Op), call.Host, "injected fault")
+	}
+	if call.fault.late > 0 {
+		return lifecycle.Errorf(lifecycle.Invalid, string(call.Op), call.Host, "a late effect is not imitated on the wire")
+	}
+
+	err := c.applyUnlocked(&call, effect)
+
+	if after != nil {
+		if err := after(call); err != nil {
+			return err
+		}
+	}
+	if err == nil && call.fault.lose {
+		return lifecycle.Errorf(lifecycle.Unknown, string(call.Op), call.Host, "the connection ended before the answer came (injected fault)")
+	}
+	return err
+}
+
+// applyUnlocked is apply, with the lock held only around the effect.
+func (c *Cluster) applyUnlocked(call *Call, effect func(*Call) error) error {
+	c.mu.Lock()
+	c.advance()
+	call.Time = c.now()
+	if call.Writes {
+		c.judge(*call)
+	}
+	c.mu.Unlock()
+
+	var err error
+	if !call.fault.ignore {
+		err = effect(call)
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil && call.Writes && !call.fault.ignore {
+		c.record = append(c.record, *call)
+	}
+	if m := c.machines[call.Host]; m != nil && call.fault.crash && !call.fault.ignore {
+		m.losePower()
+	}
+	return err
+}
