@@ -469,14 +469,14 @@ func (j *DirJournal) startOf(run string) (begun bool, at time.Time, err error) {
 	if err == nil {
 		_, err = r.Peek(1)
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return false, time.Time{}, j.ioError("the runs cannot be read", err)
 	}
 	recs, size, damage := parseRecords(j.runFile(run), run, line)
 	switch {
 	case len(recs) > 0:
 		return true, recs[0].Time, nil
-	case damage == nil && size == 0 && err == io.EOF:
+	case damage == nil && size == 0 && errors.Is(err, io.EOF):
 		return false, time.Time{}, nil // empty, or one torn line
 	}
 	return true, time.Time{}, nil

@@ -244,7 +244,7 @@ func TestDirJournalDiskFull(t *testing.T) {
 			err := j.Append(t.Context(), lease, intent("wipe"))
 			require.Equal(t, lifecycle.Unavailable, lifecycle.KindOf(err), "%v after %d bytes: %v", full, k, err)
 			require.ErrorContains(t, err, "the step was not started: ")
-			if full != syscall.EIO {
+			if !errors.Is(full, syscall.EIO) {
 				require.ErrorContains(t, err, "free space in "+dir+" and resume")
 			}
 			require.Equal(t, before, read(t, dir, "runs/r1.jsonl"))

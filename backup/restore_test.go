@@ -78,7 +78,8 @@ func TestRestore(t *testing.T) {
 	require.Empty(t, cmp.Diff(want, m))
 	require.Empty(t, cmp.Diff(tar.Header{
 		Typeflag: tar.TypeReg, Name: "etc/ceph/ceph.conf", Size: 9, Mode: 0o600, Uid: 167, Gid: 167, Uname: "ceph", Gname: "ceph",
-		ModTime: time.Unix(1700000000, 123000000), Format: tar.FormatPAX, Xattrs: map[string]string{"user.k": "v"},
+		ModTime: time.Unix(1700000000, 123000000), Format: tar.FormatPAX,
+		Xattrs:     map[string]string{"user.k": "v"}, //nolint:staticcheck // a reader sets it
 		PAXRecords: map[string]string{"SCHILY.xattr.user.k": "v", "mtime": "1700000000.123"},
 	}, headers[0]))
 	require.Equal(t, "root/.ssh/", headers[1].Name)

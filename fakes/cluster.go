@@ -54,7 +54,7 @@ type Cluster struct {
 	commands map[string]CommandFunc
 	secrets  []string
 	targets  map[string]string // run -> node, of the runs seen in the journal
-	confined bool // only these nodes may be changed
+	confined bool              // only these nodes may be changed
 	only     []string
 	erased   map[string]int // run and boot -> how many wipes began to erase
 	wiping   *wipeProcess   // the process that is erasing right now

@@ -220,7 +220,7 @@ func (m *Machine) unmount(at string) error {
 		})
 	}
 	if !found {
-		return fmt.Errorf("umount: %s: not mounted.", at)
+		return says("umount: %s: not mounted.", at)
 	}
 	return nil
 }
@@ -241,7 +241,7 @@ func (m *Machine) deactivate(group string) error {
 		}
 	}
 	if busy != "" {
-		return fmt.Errorf("  Logical volume %s/%s contains a filesystem in use.", group, strings.TrimPrefix(busy, prefix))
+		return says("  Logical volume %s/%s contains a filesystem in use.", group, strings.TrimPrefix(busy, prefix))
 	}
 	m.drop(func(d *Device) bool { return d.Type == "lvm" && strings.HasPrefix(d.Name, prefix) })
 	return nil
@@ -312,7 +312,7 @@ func (m *Machine) ZapAll(name string) error {
 func (m *Machine) zapAll(name string) error {
 	d := m.device(name)
 	if d == nil {
-		return fmt.Errorf("Problem opening %s for reading! Error is 2.", name)
+		return says("Problem opening %s for reading! Error is 2.", name)
 	}
 	d.Children = slices.DeleteFunc(d.Children, func(c *Device) bool { return c.Type == "part" })
 	d.Signature = ""
@@ -338,6 +338,13 @@ func (m *Machine) diskOf(name string) *Device {
 	}
 	return nil
 }
+
+// says is what a command prints when it fails, which need not look like one of ours.
+func says(format string, args ...any) error { return commandError(fmt.Sprintf(format, args...)) }
+
+type commandError string
+
+func (e commandError) Error() string { return string(e) }
 
 func under(dir, file string) bool {
 	return file == dir || strings.HasPrefix(file, strings.TrimSuffix(path.Clean(dir), "/")+"/")

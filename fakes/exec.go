@@ -70,7 +70,7 @@ func (f execFace) Run(ctx context.Context, node lifecycle.Node, cmd lifecycle.Co
 		result.Stdout = nil
 		_, err = cmd.Stdout.Write(stdout.Bytes())
 	}
-	var exit *exitStatus
+	var exit *exitError
 	if errors.As(err, &exit) {
 		err = &lifecycle.Error{Op: "fakes.Exec", Host: node.Name, Kind: lifecycle.Internal,
 			Err: &lifecycle.ExitError{Command: cmd.Name, Status: exit.status, Stderr: stderr.String()}}
@@ -90,9 +90,9 @@ func (f execFace) checkHostKey(m *Machine, node lifecycle.Node, cmd lifecycle.Co
 	return nil
 }
 
-type exitStatus struct{ status int }
+type exitError struct{ status int }
 
-func (e *exitStatus) Error() string { return "exit status " + strconv.Itoa(e.status) }
+func (e *exitError) Error() string { return "exit status " + strconv.Itoa(e.status) }
 
 // writes reports whether the command of that name changes anything.
 func writes(name string) bool {
@@ -124,7 +124,7 @@ func (c *Cluster) run(m *Machine, call *Call, cmd lifecycle.Command, stdin io.Re
 		f := c.commands[cmd.Name]
 		if f == nil {
 			fmt.Fprintf(stderr, "sh: %s: the fake knows no such command; see Cluster.HandleCommand\n", cmd.Name)
-			return &exitStatus{127}
+			return &exitError{127}
 		}
 		c.mu.Unlock()
 		defer c.mu.Lock()
@@ -183,12 +183,12 @@ func (m *Machine) unpack(r io.Reader, stderr io.Writer) error {
 	tr := tar.NewReader(r)
 	for {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			fmt.Fprintln(stderr, "tar: Unexpected EOF in archive")
-			return &exitStatus{2}
+			return &exitError{2}
 		}
 		name := path.Clean("/" + h.Name)
 		m.dir(path.Dir(name), 0o755)
@@ -204,7 +204,7 @@ func (m *Machine) unpack(r io.Reader, stderr io.Writer) error {
 		default:
 			if f.Data, err = io.ReadAll(tr); err != nil {
 				fmt.Fprintln(stderr, "tar: Unexpected EOF in archive")
-				return &exitStatus{2}
+				return &exitError{2}
 			}
 		}
 		m.files[name] = f

@@ -113,7 +113,7 @@ func (c *Cluster) Unfired() []string {
 	var names []string
 	for _, f := range c.faults {
 		if f.fired == 0 {
-			names = append(names, f.Match.String())
+			names = append(names, f.String())
 		}
 	}
 	return names

@@ -103,7 +103,7 @@ func (d *device) walk(visit func(*device)) {
 }
 
 func (d *device) disk() (Disk, error) {
-	id := ""
+	var id string
 	switch {
 	case d.WWN != "":
 		id = "wwn-" + d.WWN

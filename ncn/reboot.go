@@ -42,7 +42,10 @@ func (w *work) rebootSteps() []lifecycle.Step {
 			Summary: "turn " + node.Name + " off, and see it off",
 			Done:    w.is(bmc, power.Off),
 			Do: w.onBMC(func(ctx context.Context, opts ...power.Option) error {
-				return power.TurnOff(ctx, w.site.Power, bmc, opts...)
+				if err := power.TurnOff(ctx, w.site.Power, bmc, opts...); err != nil {
+					return err
+				}
+				return w.settle(ctx)
 			}),
 		},
 		{

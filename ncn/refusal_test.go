@@ -2,7 +2,6 @@ package ncn_test
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -220,7 +219,7 @@ func TestSecondDriverIsRefused(t *testing.T) {
 		}, nil)
 		require.NoError(t, rebuild(t.Context(), w, site, nil, lifecycle.WithJournal(first), lifecycle.WithOwner("first")))
 		var held *lifecycle.Held
-		require.True(t, errors.As(other, &held), "got %v", other)
+		require.ErrorAs(t, other, &held)
 		require.Equal(t, "first", held.Owner)
 		require.ErrorIs(t, other, lifecycle.Conflict)
 	})

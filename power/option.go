@@ -58,12 +58,12 @@ func (o options) quietOr(def time.Duration) time.Duration {
 // WithTimeout sets the deadline of each wait (a cycle has two: for off, and for on). The default is 2 minutes.
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
-// WithPoll sets the pause between two looks: first right after a command, growing to max. The defaults are 1 and 5
+// WithPoll sets the pause between two looks: first right after a command, growing to longest. The defaults are 1 and 5
 // seconds; first must be positive, else nothing changes.
-func WithPoll(first, max time.Duration) Option {
+func WithPoll(first, longest time.Duration) Option {
 	return func(o *options) {
 		if first > 0 {
-			o.first, o.max = first, max
+			o.first, o.max = first, longest
 		}
 	}
 }

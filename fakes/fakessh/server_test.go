@@ -139,13 +139,13 @@ func TestPowerLoss(t *testing.T) {
 	_, err := l.run(t, "echo 'cat </tmp/fifo; sleep 1; while true; do sleep 1; done' >/tmp/daemon; setsid sh /tmp/daemon </dev/null >/tmp/log 2>&1 &")
 	require.NoError(t, err)
 
-	require.NoError(t, l.world.Power().Do(t.Context(), power.BMC{Name: "x", Host: "x3000c0s0b0"}, power.Action("off")))
+	require.NoError(t, l.world.Power().Do(t.Context(), power.BMC{Name: "x", Host: "x3000c0s1b0"}, power.ActionOff))
 	require.ErrorIs(t, <-kept, lifecycle.Unknown)
 	_, err = l.run(t, "echo x")
 	require.ErrorIs(t, err, lifecycle.Unavailable)
 	require.Contains(t, types(l), fakessh.Refused)
 
-	require.NoError(t, l.world.Power().Do(t.Context(), power.BMC{Name: "x", Host: "x3000c0s0b0"}, power.Action("on")))
+	require.NoError(t, l.world.Power().Do(t.Context(), power.BMC{Name: "x", Host: "x3000c0s1b0"}, power.ActionOn))
 	require.Eventually(t, m.Up, 10*time.Second, time.Millisecond)
 	res, err := l.run(t, "[ -e /tmp/after ] || echo clean")
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ package deptest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os/exec"
@@ -20,8 +21,8 @@ type Package struct {
 }
 
 // List returns the packages that match the patterns in dir, as `go list` has them.
-func List(dir string, patterns ...string) ([]Package, error) {
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps,Standard"}, patterns...)...)
+func List(ctx context.Context, dir string, patterns ...string) ([]Package, error) {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-json=ImportPath,Imports,Deps,Standard"}, patterns...)...)
 	cmd.Dir = dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

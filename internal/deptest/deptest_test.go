@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite testdata/deps.txt")
 const module = "github.com/ncnkit/lifecycle"
 
 func packages(t *testing.T) map[string]deptest.Package {
-	list, err := deptest.List("../..", "./...")
+	list, err := deptest.List(t.Context(), "../..", "./...")
 	require.NoError(t, err)
 	all := map[string]deptest.Package{}
 	for _, p := range list {
@@ -95,7 +95,7 @@ var exempt = map[string][]string{
 
 // The third-party packages behind each package, as they were last looked at. Run with -update after a look.
 func TestDependencyList(t *testing.T) {
-	std, err := deptest.List("../..", "std")
+	std, err := deptest.List(t.Context(), "../..", "std")
 	require.NoError(t, err)
 	standard := map[string]bool{"unsafe": true, "C": true}
 	for _, p := range std {

@@ -182,7 +182,7 @@ func (a *attempt) policy(safe bool) retryablehttp.CheckRetry {
 		case safe || (err != nil && a.unsent(err)):
 			return retryablehttp.DefaultRetryPolicy(ctx, resp, err)
 		case ctx.Err() != nil:
-			return false, nil // the answer, if there is one, still counts
+			return false, nil //nolint:nilerr // the answer, if there is one, still counts
 		}
 		return err == nil && resp.StatusCode == http.StatusTooManyRequests, nil
 	}

@@ -11,5 +11,6 @@
 // command whose answer is lost is an error of kind Unknown, which the verbs of package power resolve by looking.
 //
 // What a BMC sends within a session is believed only with the session's integrity code. Cipher suites 17 and 3 are spoken,
-// 17 first, and which one worked is remembered for each BMC. For a BMC on loopback see package fakes/fakebmc.
+// 17 first, and which one worked is remembered for each BMC. IPMI v1.5 and BMC keys (K_G) are not. For a BMC on loopback
+// see package fakes/fakebmc.
 package ipmi

@@ -131,7 +131,7 @@ func TestConformance(t *testing.T) {
 				Silent: power.BMC{Name: name, Host: silent.LocalAddr().String()},
 			})
 			opened, closed := r.events(fakebmc.SessionOpened), r.events(fakebmc.SessionClosed)
-			require.Equal(t, len(opened), len(closed), "every session is closed")
+			require.Len(t, closed, len(opened), "every session is closed")
 			require.Zero(t, r.srv.Sessions())
 			for _, e := range opened {
 				require.Equal(t, fakebmc.Event{BMC: power.BMC{Name: name}, What: fakebmc.SessionOpened, User: user, Suite: suite}, e)

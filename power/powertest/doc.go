@@ -1,8 +1,7 @@
 // Package powertest tests implementations of power.Controller, and holds a machine to test users of one with.
 //
 //	func TestConformance(t *testing.T) {
-//		m := &powertest.Machine{}
-//		powertest.Run(t, powertest.Harness{Controller: mine.New(…), BMC: bmc})
+//		powertest.Run(t, powertest.Harness{Controller: mine.New(…), BMC: bmc, LosesEFI: true})
 //	}
 //
 // [Run] takes a small interface instead of a *testing.T, so that a command can run it against a real BMC whose machine may
