@@ -259,6 +259,8 @@ func (d *driver) resolve(parent context.Context, s Step, err error) (Outcome, er
 		return "", Errorf(Unknown, "lifecycle.Step", "", "%w; and looking failed: %w", err, looked)
 	case looked == nil && done:
 		return OutcomeDone, nil
+	case looked == nil && KindOf(err) == Unknown: // not any more: looking told
+		return "", Errorf(Unavailable, "lifecycle.Step", "", "%s did not come about: %w", s.ID, err)
 	}
 	return "", err
 }

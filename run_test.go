@@ -106,6 +106,10 @@ func TestRunStates(t *testing.T) {
 			set: func(s *script) { s.fail["do c"] = fault(lifecycle.Timeout) }, state: lifecycle.Failed, kind: lifecycle.Timeout,
 			calls: slices.Concat(calls("a", "b", "c"), []string{"done c"}, calls("z")),
 		},
+		"an unknown outcome is known when it was looked at": {
+			set: func(s *script) { s.fail["do b"] = fault(lifecycle.Unknown) }, state: lifecycle.Failed, kind: lifecycle.Unavailable,
+			calls: slices.Concat(calls("a", "b"), []string{"done b"}, calls("z")),
+		},
 		"a lost answer, and looking fails": {
 			set: func(s *script) {
 				s.fail["do c"] = fault(lifecycle.Unavailable)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ncnkit/lifecycle"
 	"github.com/ncnkit/lifecycle/backup"
@@ -117,7 +118,7 @@ func (c *Cluster) judge(call Call) {
 		c.judgePower(m, call)
 	}
 	if m != nil && c.confined && !slices.Contains(c.only, call.Host) {
-		c.breach("I10", "%s %s on %s, which nobody named", call.Op, call.Name, call.Host)
+		c.breach("I10", "%s on %s, which nobody named", strings.TrimSpace(string(call.Op)+" "+call.Name), call.Host)
 	}
 	if m != nil && (call.Op == BSSPatch || call.Op == BSSPut) && call.Detail != "" && value(call.Detail, "metal.no-wipe") == "" {
 		c.breach("I7", "the boot parameters of %s were written without metal.no-wipe, which arms it", call.Host)

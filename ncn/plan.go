@@ -184,6 +184,9 @@ func (w *work) plan(ctx context.Context, name string) (*lifecycle.Plan, error) {
 func Planner(site *Site, opts ...Option) lifecycle.Planner {
 	return func(ctx context.Context, name string, args, facts json.RawMessage) (*lifecycle.Plan, error) {
 		const op = "ncn.Planner"
+		if site == nil {
+			return nil, lifecycle.Errorf(lifecycle.Invalid, op, "", "the site is nil")
+		}
 		k, ok := kindOf(name)
 		if !ok {
 			return nil, lifecycle.Errorf(lifecycle.NotFound, op, "", "there is no plan of the kind %q here; resume with the program that began it", name)

@@ -26,7 +26,8 @@
 //     command that keeps standard output open does not keep the session open.
 //   - Commands: only those that the scripts of this module use, with the options that they use. Other commands end with
 //     status 127, other options with status 64 and a message that names this package, so that a drift of the scripts shows.
-//   - tar pads no archive to 10 KiB. wipefs names no UUID. systemctl knows every unit, and vgremove every group.
+//   - tar pads no archive to 10 KiB. wipefs names the first copy of a signature only, and no UUID. systemctl knows every
+//     unit, and vgremove every group.
 //   - Users: everybody is root, and permissions are recorded but not checked.
 //   - SSH: no terminals, subsystems, forwarding, agent or environment; exec requests only.
 //   - Memory, load, and time: commands take none, except sleep, which takes what [Config.Sleep] says.

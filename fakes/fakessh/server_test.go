@@ -262,3 +262,30 @@ func TestSessionsAreCapped(t *testing.T) {
 	_, _, err = client.OpenChannel("direct-tcpip", nil)
 	require.ErrorAs(t, err, &refused)
 }
+
+func TestALongStreamArrivesWhole(t *testing.T) {
+	l := newLab(t, fakes.Layout{Workers: 1})
+	const size = 64 << 20
+	sent, received := sha256.New(), sha256.New()
+	block := make([]byte, 1<<20)
+	for i := range block {
+		block[i] = byte(i * i >> 7)
+	}
+	input := func() io.Reader {
+		return io.LimitReader(repeat{block}, size)
+	}
+	_, err := io.Copy(sent, input())
+	require.NoError(t, err)
+
+	_, err = l.exec.Run(deadline(t), l.node(t, "ncn-w001"), lifecycle.Command{Name: "x", Script: "cat", Stdin: input(), Stdout: received})
+	require.NoError(t, err)
+	require.Equal(t, sent.Sum(nil), received.Sum(nil))
+	res, err := l.exec.Run(deadline(t), l.node(t, "ncn-w001"), lifecycle.Command{Name: "x", Script: "cat >/tmp/big; sha256sum </tmp/big", Stdin: input()})
+	require.NoError(t, err)
+	require.Equal(t, fmt.Sprintf("%x  -\n", sent.Sum(nil)), string(res.Stdout))
+}
+
+// repeat is an endless input.
+type repeat struct{ block []byte }
+
+func (r repeat) Read(p []byte) (int, error) { return copy(p, r.block), nil }

@@ -32,7 +32,7 @@ func TestNothingReachesTheMachineUnderneath(t *testing.T) {
 		"read":                {"cat " + canary, "", 1},
 		"passwd":              {"cat /etc/passwd", "", 1},
 		"redirect in":         {"cat <" + canary, "", 1},
-		"short redirect": {"echo $(<" + canary + ")", "", 0},
+		"short redirect":      {"echo $(<" + canary + ")", "", 0},
 		"redirect out":        {"echo x >" + mark, "", 1},
 		"redirect out tmp":    {"echo x >/tmp/fakessh-canary; cat /tmp/fakessh-canary", "x\n", 0},
 		"append":              {"echo x >>" + canary, "", 1},

@@ -151,20 +151,26 @@ func (t *trust) checkCertificate(cert *ssh.Certificate) error {
 	checker := ssh.CertChecker{IsHostAuthority: func(ca ssh.PublicKey, _ string) bool {
 		return slices.ContainsFunc(t.cas, func(known ssh.PublicKey) bool { return sameKey(known, ca) })
 	}}
-	err := errors.New("no authority signs for it")
+	checks := []ssh.HostKeyCallback{checker.CheckHostKey}
+	if t.known != nil {
+		checks = append(checks, t.known)
+	}
+	var first error // that tells more than that a list does not have the authority
 	for _, name := range t.peer.names() {
-		if len(t.cas) > 0 {
-			if err = checker.CheckHostKey(name, anywhere(), cert); err == nil {
+		for _, check := range checks {
+			err := check(name, anywhere(), cert)
+			if err == nil {
 				return nil
 			}
-		}
-		if t.known != nil {
-			if err = t.known(name, anywhere(), cert); err == nil {
-				return nil
+			if first == nil && !strings.Contains(err.Error(), "no authorities for hostname") {
+				first = err
 			}
 		}
 	}
-	return err
+	if first == nil {
+		return errors.New("no trusted authority signed it")
+	}
+	return first
 }
 
 func (t *trust) checkPlain(key ssh.PublicKey) error {

@@ -24,7 +24,8 @@ import (
 //   - [lifecycle.Unknown]: the command was sent, and its end was not seen: the connection was lost, ctx ended, or
 //     cmd.Stdin or cmd.Stdout failed. It may still be running. Look before doing anything again.
 //
-// When ctx ends Run returns at once, except while a Write to cmd.Stdout is in progress. A Read from cmd.Stdin that blocks
+// When ctx ends Run returns at once, except while a Write to cmd.Stdout is in progress. The node's shell is not signalled;
+// a command that goes on regardless costs its connection, which ends with the last of the other commands on it. A Read from cmd.Stdin that blocks
 // may outlive Run; no further one begins.
 func (r *Runner) Run(ctx context.Context, node lifecycle.Node, cmd lifecycle.Command) (lifecycle.Result, error) {
 	p, err := r.peerOf("sshrun.Run", node)
@@ -95,7 +96,8 @@ func (r *Runner) openOn(ctx context.Context, p peer, c *conn) (*session, error) 
 		<-c.slots
 		switch {
 		case errors.As(err, &refused):
-			return nil, p.errorf(lifecycle.Unavailable, "the SSH server opens no session: %w; nothing was run: see MaxSessions in its sshd_config", err)
+			return nil, p.errorf(lifecycle.Unavailable,
+				"the SSH server opens no session: %w; nothing was run: see MaxSessions in its sshd_config", err)
 		case ctx.Err() != nil:
 			return nil, p.ended(ctx, "opening a session")
 		case opening.Err() != nil:

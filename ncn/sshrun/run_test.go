@@ -164,7 +164,9 @@ func TestKeysFromFileAndCredentials(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(encrypted), 0o600))
 	s := (&server{session: echo}).listen(t)
 
-	r := s.client(t, func(c *sshrun.Config) { c.Signers, c.KeyFile, c.Passphrase = nil, file, lifecycle.NewSecret(passphrase) })
+	r := s.client(t, func(c *sshrun.Config) {
+		c.Signers, c.KeyFile, c.Passphrase = nil, file, lifecycle.NewSecret(passphrase)
+	})
 	_, err = r.Run(deadline(t), s.node(), cmd("x"))
 	require.NoError(t, err)
 
@@ -222,11 +224,12 @@ func TestUnreachable(t *testing.T) {
 
 func TestParallelCommandsShareAConnection(t *testing.T) {
 	var open, most atomic.Int32
-	gate := make(chan struct{})
-	s := (&server{session: func(ch ssh.Channel, _ string, r *request) {
+	opened, gate := make(chan struct{}, 8), make(chan struct{})
+	s := (&server{session: func(_ ssh.Channel, _ string, r *request) {
 		n := open.Add(1)
 		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 		}
+		opened <- struct{}{}
 		<-gate
 		open.Add(-1)
 		r.exit(0)
@@ -239,9 +242,10 @@ func TestParallelCommandsShareAConnection(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
-	for range 8 {
-		gate <- struct{}{}
+	for range 4 {
+		<-opened
 	}
+	close(gate)
 	wg.Wait()
 	dials, _, _ := s.count()
 	require.Equal(t, 1, dials)
@@ -471,18 +475,70 @@ func TestTheContextEndsACommand(t *testing.T) {
 		require.ErrorIs(t, err, lifecycle.Unknown)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 10*time.Minute, time.Since(begin))
-		// The connection is still good for others.
+		// The peer acknowledges the end of the session: the connection is still good.
+		time.Sleep(time.Minute)
 		_, err = r.Run(t.Context(), s.node(), cmd("quick"))
 		require.NoError(t, err)
 		dials, _, _ := s.count()
 		require.Equal(t, 1, dials)
-	}, func(ch ssh.Channel, script string, r *request) {
+	}, func(_ ssh.Channel, script string, r *request) {
 		if script == "x" {
-			_, _ = io.Copy(io.Discard, ch)
-			time.Sleep(time.Hour)
+			time.Sleep(10*time.Minute + time.Second)
 		}
 		r.exit(0)
 	})
+}
+
+// TestAnAbandonedSessionThatIsNotAcknowledged gives up its connection: OpenSSH acknowledges the end of a session when its
+// command ends, and a hung peer never does.
+func TestAnAbandonedSessionThatIsNotAcknowledged(t *testing.T) {
+	bubble(t, func(t *testing.T, s *server, r *sshrun.Runner) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		begin := time.Now()
+		_, err := r.Run(ctx, s.node(), cmd("stuck"))
+		require.ErrorIs(t, err, lifecycle.Unknown)
+		require.Equal(t, 5*time.Second, time.Since(begin))
+		time.Sleep(3 * time.Second)
+		s.mu.Lock()
+		require.Equal(t, 1, s.ended, "nobody else used the connection")
+		s.mu.Unlock()
+		_, err = r.Run(t.Context(), s.node(), cmd("next"))
+		require.NoError(t, err)
+		require.Equal(t, 8*time.Second, time.Since(begin))
+		dials, _, _ := s.count()
+		require.Equal(t, 2, dials)
+	}, func(_ ssh.Channel, script string, r *request) {
+		if script == "stuck" {
+			r.conn.(*freezer).frozen.Store(true)
+			return
+		}
+		r.exit(0)
+	}, func(s *server) {
+		s.wrap = func(c net.Conn) net.Conn { return &freezer{Conn: c} }
+	})
+}
+
+// freezer is a connection that, once frozen, lets nothing through but its end.
+type freezer struct {
+	net.Conn
+	frozen atomic.Bool
+}
+
+func (f *freezer) Read(p []byte) (int, error) {
+	for {
+		n, err := f.Conn.Read(p)
+		if err != nil || !f.frozen.Load() {
+			return n, err
+		}
+	}
+}
+
+func (f *freezer) Write(p []byte) (int, error) {
+	if f.frozen.Load() {
+		return len(p), nil
+	}
+	return f.Conn.Write(p)
 }
 
 func TestAHandshakeThatHangsIsUnavailable(t *testing.T) {

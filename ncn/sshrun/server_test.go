@@ -75,6 +75,7 @@ type server struct {
 	mu    sync.Mutex
 	texts map[string]int // exec strings that were seen
 	dials int
+	ended int // connections that have ended
 	auths int
 	conns []net.Conn
 	wg    sync.WaitGroup
@@ -161,6 +162,7 @@ func (s *server) serve(c net.Conn) {
 			}
 		}
 	})
+	defer func() { s.mu.Lock(); s.ended++; s.mu.Unlock() }()
 	n := 0
 	for offered := range channels {
 		n++

@@ -2,7 +2,6 @@ package sshrun
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -17,8 +16,8 @@ const (
 	maxStdout = 64 << 20 // of output that is returned rather than streamed
 	maxStderr = 64 << 10 // of standard error that is kept: the last part
 
-	// grace is how long the peer has to acknowledge the end of an abandoned session before the connection is closed,
-	// and how long a Read of the caller's Stdin may take after the command's end.
+	// grace is how long the peer has to acknowledge the end of an abandoned session before its connection takes no more
+	// commands, and how long a Read of the caller's Stdin may take after the command's end.
 	grace = 2 * time.Second
 )
 
@@ -74,8 +73,9 @@ func (s *session) end() {
 	s.c.leave()
 }
 
-// abandon closes the channel without waiting for it. A peer that does not acknowledge that is taken for hung, and loses
-// the whole connection.
+// abandon closes the channel without waiting for it. OpenSSH acknowledges that only when the command has ended, and a hung
+// peer never does. The session is given up then: its connection takes no more commands, and ends with the last of those
+// that others still run on it.
 func (s *session) abandon(finished <-chan struct{}) {
 	s.r.wg.Go(func() {
 		go func() { _ = s.ch.Close() }() // blocks while the transport does
@@ -84,10 +84,10 @@ func (s *session) abandon(finished <-chan struct{}) {
 		select {
 		case <-finished:
 		case <-timer.C:
-			s.c.close(fmt.Errorf("the node did not acknowledge the end of a session within %v", grace))
+			s.r.drop(s.r.target(s.p), s.c)
 		}
-		<-finished
 		s.end()
+		<-finished
 	})
 }
 

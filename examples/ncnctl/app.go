@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"os/user"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/ncnkit/lifecycle"
+	"github.com/ncnkit/lifecycle/examples/site"
+	"github.com/ncnkit/lifecycle/ncn"
+)
+
+// app is what the commands share: the flags, the three streams, and the way to stop.
+type app struct {
+	globals
+	args   []string // as they were typed
+	stdin  io.Reader
+	stdout io.Writer
+	stderr *console
+	lines  *bufio.Reader // of stdin
+	color  bool          // on stdout
+	screen bool          // stderr can be drawn on
+
+	stop    chan struct{} // closed by the first signal
+	driving atomic.Bool   // a run is under way, which can stop between two steps
+}
+
+func newApp(g globals, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) *app {
+	g.Actor = cmp.Or(g.Actor, osUser(), "unknown user")
+	return &app{
+		globals: g,
+		args:    args,
+		stdin:   stdin,
+		stdout:  stdout,
+		stderr:  &console{w: stderr},
+		lines:   bufio.NewReader(stdin),
+		color:   isTerminal(stdout) && colored(g.NoColor, env),
+		screen:  isTerminal(stderr) && env("TERM") != "dumb",
+		stop:    make(chan struct{}),
+	}
+}
+
+// colored reports whether a terminal is to be written to in colours (https://no-color.org).
+func colored(noColor bool, env func(string) string) bool {
+	return !noColor && env("NO_COLOR") == "" && env("TERM") != "dumb"
+}
+
+func osUser() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return u.Username
+}
+
+// isTerminal reports whether a stream is a terminal.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// watchSignals makes the first SIGINT or SIGTERM stop the run at its next safe point, and the second cancel the context;
+// a third ends the process. While no run is under way, the first cancels at once.
+func (a *app) watchSignals(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer signal.Stop(signals)
+		select {
+		case <-signals:
+		case <-quit:
+			return
+		}
+		close(a.stop)
+		if a.driving.Load() {
+			a.say("stopping at the next safe point; Ctrl-C again interrupts the step that is under way")
+			select {
+			case <-signals:
+			case <-quit:
+				return
+			}
+		}
+		cancel()
+	})
+	return ctx, func() {
+		close(quit)
+		wg.Wait()
+		cancel()
+	}
+}
+
+// stopped reports whether the user asked to stop.
+func (a *app) stopped() bool {
+	select {
+	case <-a.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// say tells the user something that is no data.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.stderr, format+"\n", args...)
+}
+
+// open loads the site.
+func (a *app) open() (*site.Site, error) {
+	s, err := site.Load(a.Site)
+	if err != nil {
+		return nil, failed("read the site file", err, "ncnctl --site FILE …, or for a cluster to try things on: ncnctl lab --dir lab")
+	}
+	s.NCN.Actor = a.Actor
+	return s, nil
+}
+
+// drive tells Run and Resume how this program wants them: recorded, shown, and stopped by Ctrl-C.
+func (a *app) drive(s *site.Site, show *progress) []lifecycle.Option {
+	return []lifecycle.Option{
+		lifecycle.WithJournal(s.Journal), lifecycle.WithObserver(show.observe), lifecycle.WithActor(a.Actor), lifecycle.WithStop(a.stop),
+	}
+}
+
+// free refuses, with who has it, a node that somebody drives or that an unfinished run has left half done. The run would
+// be refused for that too, but only after the node was planned for and the user asked.
+func free(ctx context.Context, s *site.Site, host string) error {
+	runs, err := s.Journal.Runs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range runs {
+		status, err := lifecycle.StatusOf(ctx, s.Journal, id)
+		if err != nil || status.Target != host || status.State != lifecycle.Open {
+			continue
+		}
+		lease, err := s.Journal.Acquire(ctx, host, "look-before-"+id, lifecycle.DefaultOwner())
+		if err != nil {
+			return &lifecycle.Error{Op: "ncnctl", Host: host, Kind: lifecycle.KindOf(err), Err: &lifecycle.StateError{State: lifecycle.Refused, Err: err}}
+		}
+		return s.Journal.Release(ctx, lease) // it ended meanwhile
+	}
+	return nil
+}
+
+// hosts checks the names, and that nobody else is at work on them.
+func hosts(ctx context.Context, s *site.Site, names []string) ([]ncn.Host, error) {
+	list, err := s.NCN.Hosts(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range list {
+		if err := free(ctx, s, h.Name); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}

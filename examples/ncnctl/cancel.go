@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+
+	"github.com/ncnkit/lifecycle"
+	"github.com/ncnkit/lifecycle/ncn"
+)
+
+type cancelCmd struct {
+	Run_    string `arg:"" name:"run" help:"Run, by its ID."` //nolint:revive // Run is the method
+	Because string `help:"Why, for the records." required:"" placeholder:"TEXT"`
+}
+
+// Run asks who drives the run to end it, or ends it here when nobody does.
+func (c *cancelCmd) Run(ctx context.Context, a *app) error {
+	what := "cancel " + c.Run_
+	s, err := a.open()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	before, err := lifecycle.StatusOf(ctx, s.Journal, c.Run_)
+	if err != nil {
+		return failed(what, err, a.command("status"))
+	}
+	show := a.progress(before.Target)
+	err = lifecycle.Cancel(ctx, c.Run_, ncn.Planner(s.NCN), c.Because, a.drive(s, show)...)
+	show.close()
+	if err != nil {
+		return failed(what, err)
+	}
+	one := outcome{Node: before.Target}
+	one.journaled(ctx, s, c.Run_, nil)
+	if one.Result == string(lifecycle.Open) {
+		one.Result = "asked to stop"
+		a.say("somebody drives the run: it ends at its next safe point")
+	}
+	all := outcomes{list: []outcome{one}}
+	if err := all.write(a, s); err != nil {
+		return err
+	}
+	a.say("next: %s", a.command("explain", c.Run_))
+	return nil
+}
