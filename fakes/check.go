@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -62,15 +63,47 @@ func (c *Cluster) Check() []Breach {
 	return slices.Clone(c.breaches)
 }
 
+// Watch has the checks read a journal and a store of somebody else's, because the programs that act on the cluster do not
+// use its own: over the wire they are other processes. On the wire no call tells the run that it is for, so that of I6,
+// I9, I10 and I14 nothing is checked there; a wipe is known by its token.
+func (c *Cluster) Watch(journal lifecycle.Journal, backups backup.Store) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watched, c.kept = journal, backups
+}
+
+// wipeUnderWay finds the wipe whose commands a shell runs on the machine, by its token and its state.
+func (m *Machine) wipeUnderWay() *wipeProcess {
+	for _, name := range m.filesUnder(strings.TrimSuffix(wipeDir, "/")) {
+		run, isToken := strings.CutSuffix(strings.TrimPrefix(name, wipeDir), "/token")
+		if !isToken {
+			continue
+		}
+		state, _ := m.readFile(wipeDir + run + "/state")
+		if l := "\n" + string(state); strings.Contains(l, "\ndone") || strings.Contains(l, "\nfailed") || strings.Contains(l, "\nrefused") {
+			continue
+		}
+		key := run + " on " + m.bootID
+		if m.wipes[key] == nil {
+			if m.wipes == nil {
+				m.wipes = map[string]*wipeProcess{}
+			}
+			m.wipes[key] = &wipeProcess{m: m, by: lifecycle.Execution{Run: run}}
+		}
+		return m.wipes[key]
+	}
+	return nil
+}
+
 // runs returns the records of all runs, or of those for one node.
 func (c *Cluster) runs(node string) [][]lifecycle.Record {
-	ids, _ := c.journal.Runs(context.Background())
+	ids, _ := c.watched.Runs(context.Background())
 	var all [][]lifecycle.Record
 	for _, id := range ids {
 		if target, ok := c.targets[id]; ok && node != "" && target != node {
 			continue
 		}
-		records, err := c.journal.Records(context.Background(), id)
+		records, err := c.watched.Records(context.Background(), id)
 		if err != nil || records[0].Plan == nil {
 			continue
 		}
@@ -132,7 +165,7 @@ func (c *Cluster) judge(call Call) {
 	if call.Name == "ncn.wipe-start" {
 		return // the target itself refuses an old driver, and a second wipe; what it erases is judged in erasing
 	}
-	records, err := c.journal.Records(context.Background(), call.By.Run)
+	records, err := c.watched.Records(context.Background(), call.By.Run)
 	if err != nil || len(records) == 0 {
 		return
 	}
@@ -180,7 +213,7 @@ func (c *Cluster) looked(m *Machine) {
 	if m.unseen == "" || m.power != m.unseen {
 		return
 	}
-	records, _ := c.journal.Records(context.Background(), m.unseenBy.Run)
+	records, _ := c.watched.Records(context.Background(), m.unseenBy.Run)
 	c.recordedUnseen(m, records)
 	m.unseen = ""
 }
@@ -197,9 +230,12 @@ type planFacts struct {
 func (c *Cluster) erasing(m *Machine, d *Device) {
 	p := c.wiping
 	if p == nil {
+		p = m.wipeUnderWay()
+	}
+	if p == nil {
 		return
 	}
-	records, err := c.journal.Records(context.Background(), p.by.Run)
+	records, err := c.watched.Records(context.Background(), p.by.Run)
 	if err != nil || len(records) == 0 || records[0].Plan == nil {
 		return
 	}
@@ -278,11 +314,25 @@ func knownSignature(s string) bool {
 // readBack hashes a stored archive and compares it with its manifest, by means of its own.
 func (c *Cluster) readBack(prefix string) error {
 	var m backup.Manifest
-	if err := json.Unmarshal(c.objects[prefix+"/manifest.json"].data, &m); err != nil {
+	if err := json.Unmarshal(c.object(prefix+"/manifest.json"), &m); err != nil {
 		return fmt.Errorf("the manifest: %w", err)
 	}
-	if sum := fmt.Sprintf("%x", sha256.Sum256(c.objects[prefix+"/archive.tar.zst"].data)); sum != m.ArchiveSHA256 {
+	if sum := fmt.Sprintf("%x", sha256.Sum256(c.object(prefix+"/archive.tar.zst"))); sum != m.ArchiveSHA256 {
 		return fmt.Errorf("the archive's sum is %s, the manifest has %s", sum, m.ArchiveSHA256)
 	}
 	return nil
+}
+
+// object reads what is stored under key; nil is nothing.
+func (c *Cluster) object(key string) []byte {
+	if c.kept == nil {
+		return c.objects[key].data
+	}
+	r, err := c.kept.Get(context.Background(), key)
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	data, _ := io.ReadAll(r)
+	return data
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ncnkit/lifecycle"
+	"github.com/ncnkit/lifecycle/backup"
 )
 
 // Layout says what a cluster is made of. The zero Layout has no node.
@@ -52,6 +53,8 @@ type Cluster struct {
 	seq      int
 	allowed  map[string]bool // nodes that may stay armed
 	commands map[string]CommandFunc
+	watched  lifecycle.Journal // what the checks read; the cluster's own journal unless Watch says otherwise
+	kept     backup.Store      // where the checks find backups; nil is the cluster's own store
 	secrets  []string
 	targets  map[string]string // run -> node, of the runs seen in the journal
 	confined bool              // only these nodes may be changed
@@ -88,6 +91,7 @@ func New(layout Layout) *Cluster {
 		erased:   map[string]int{},
 		targets:  map[string]string{},
 	}
+	c.watched = c.journal
 	c.bss = newBSSStore(c.now)
 	nodes := slices.Clone(layout.Nodes)
 	slot := 0

@@ -251,6 +251,10 @@ func (m *Machine) deactivate(group string) error {
 func (m *Machine) StopArray(name string) error {
 	m.c.mu.Lock()
 	defer m.c.mu.Unlock()
+	return m.stopArray(name)
+}
+
+func (m *Machine) stopArray(name string) error {
 	d := m.device(name)
 	if d == nil {
 		return fmt.Errorf("mdadm: error opening %s: No such file or directory", name)

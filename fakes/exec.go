@@ -148,6 +148,9 @@ func (m *Machine) archive(paths []string, stdout, stderr io.Writer) error {
 	var names []string
 	for _, p := range paths {
 		found := m.filesUnder("/" + p)
+		slices.SortFunc(found, func(a, b string) int { // as tar --sort=name: by directory
+			return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/"))
+		})
 		if len(found) == 0 {
 			fmt.Fprintf(stderr, "absent %s\n", p)
 		}
@@ -159,7 +162,7 @@ func (m *Machine) archive(paths []string, stdout, stderr io.Writer) error {
 	tw := tar.NewWriter(stdout)
 	for _, name := range names {
 		f := m.files[name]
-		h := &tar.Header{Name: strings.TrimPrefix(name, "/"), Mode: int64(f.Mode.Perm()), Uid: f.UID, Gid: f.GID, ModTime: f.ModTime, Format: tar.FormatGNU}
+		h := &tar.Header{Name: strings.TrimPrefix(name, "/"), Mode: tarMode(f.Mode), Uid: f.UID, Gid: f.GID, ModTime: f.ModTime, Format: tar.FormatGNU}
 		switch {
 		case f.Mode.IsDir():
 			h.Typeflag, h.Name = tar.TypeDir, h.Name+"/"
@@ -178,6 +181,17 @@ func (m *Machine) archive(paths []string, stdout, stderr io.Writer) error {
 	return tw.Close()
 }
 
+// tarMode is the mode as tar writes it: the permissions, and the set-user-ID, set-group-ID and sticky bits.
+func tarMode(mode fs.FileMode) int64 {
+	bits := int64(mode.Perm())
+	for flag, bit := range map[fs.FileMode]int64{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if mode&flag != 0 {
+			bits |= bit
+		}
+	}
+	return bits
+}
+
 // unpack is restore.sh.
 func (m *Machine) unpack(r io.Reader, stderr io.Writer) error {
 	tr := tar.NewReader(r)
@@ -192,7 +206,7 @@ func (m *Machine) unpack(r io.Reader, stderr io.Writer) error {
 		}
 		name := path.Clean("/" + h.Name)
 		m.dir(path.Dir(name), 0o755)
-		f := &File{Mode: fs.FileMode(h.Mode).Perm(), UID: h.Uid, GID: h.Gid, ModTime: h.ModTime}
+		f := &File{Mode: h.FileInfo().Mode() &^ fs.ModeType, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime}
 		switch h.Typeflag {
 		case tar.TypeDir:
 			if old, ok := m.files[name]; ok && old.Mode.IsDir() {

@@ -44,6 +44,7 @@ type Machine struct {
 	disks      []*Device
 	keys       []string // host keys that this node's known_hosts has, as the SSH face keeps them
 	pid        int
+	wipes      map[string]*wipeProcess // those that a shell runs, by run and boot
 
 	unseen    power.State         // what a power command asked for, until somebody saw it
 	unseenBy  lifecycle.Execution // who asked

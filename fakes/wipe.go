@@ -98,8 +98,9 @@ func (p *wipeProcess) start() {
 
 func (p *wipeProcess) refuse() string {
 	m := p.m
-	for tag, file := range map[string]string{"xname": "/etc/cray/xname", "uuid": "/sys/class/dmi/id/product_uuid", "boot": "/proc/sys/kernel/random/boot_id"} {
-		got, _ := m.readFile(file)
+	for _, id := range [][2]string{{"xname", "/etc/cray/xname"}, {"uuid", "/sys/class/dmi/id/product_uuid"}, {"boot", "/proc/sys/kernel/random/boot_id"}} {
+		tag := id[0]
+		got, _ := m.readFile(id[1])
 		want := strings.Join(p.input[tag], "\n")
 		if strings.TrimSpace(string(got)) != want || want == "" {
 			return fmt.Sprintf("this machine's %s is %s, the plan's is %s", tag, strings.TrimSpace(string(got)), want)
@@ -123,6 +124,11 @@ func (p *wipeProcess) standDown() string {
 	for _, group := range p.input["group"] {
 		if p.m.deactivate(group) != nil {
 			return "volume group " + group + " is in use"
+		}
+	}
+	for _, array := range p.input["array"] {
+		if p.m.stopArray(array) != nil {
+			return "array " + array + " is in use"
 		}
 	}
 	return ""

@@ -71,15 +71,7 @@ func (l *Lab) gateway(services http.Handler) http.Handler {
 
 	mux := http.NewServeMux()
 	mux.Handle("/lab/", control)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if writesBSS(r.Method, r.URL.Path) {
-			// Whoever arms a node has recorded the run before it sent this.
-			if err := l.journal.follow(r.Context()); err != nil {
-				l.cfg.Log.Warn("the journal of the lab cannot be judged", "error", err)
-			}
-		}
-		services.ServeHTTP(w, r)
-	})
+	mux.Handle("/", services)
 	return mux
 }
 

@@ -2,96 +2,55 @@ package lab
 
 import (
 	"context"
-	"sync"
+	"slices"
 
 	"github.com/ncnkit/lifecycle"
+	"github.com/ncnkit/lifecycle/fakes"
 )
 
-// follower copies the runs in the directory's journal into the world's own, by which the world judges what it sees: a node
-// that is armed for an open run is in order. Nothing is ever written into the directory.
-//
-// It is called before each write of boot parameters, so that a run is known before it arms its node, and for a verdict.
-type follower struct {
-	from *lifecycle.DirJournal
-	to   *lifecycle.MemJournal
-
-	mu    sync.Mutex
-	runs  map[string]*followed
-	ended map[string]bool // nothing more will come of these
+// journal is the directory's journal as the world reads it, to judge what it sees: a node that is armed for an open run is
+// in order. Nothing is written there. Runs that had ended when the lab started are left out, because they were about the
+// nodes of an earlier cluster.
+type journal struct {
+	*lifecycle.DirJournal
+	before []string
 }
 
-type followed struct {
-	lease lifecycle.Lease // in the world's journal
-	seen  int             // records
-}
-
-func newFollower(dir string, to *lifecycle.MemJournal) *follower {
-	return &follower{from: lifecycle.NewDirJournal(dir), to: to, runs: map[string]*followed{}, ended: map[string]bool{}}
-}
-
-// begin leaves out the runs that have ended: they were about nodes of an earlier cluster.
-func (f *follower) begin(ctx context.Context) error {
-	return f.each(ctx, func(run string, records []lifecycle.Record) error {
-		if ended(records) {
-			f.ended[run] = true
-		}
-		return nil
-	})
-}
-
-// follow takes over what was recorded since it was last called.
-func (f *follower) follow(ctx context.Context) error {
-	return f.each(ctx, func(run string, records []lifecycle.Record) error {
-		known := f.runs[run]
-		if known == nil {
-			known = &followed{}
-			lease, err := f.to.Acquire(ctx, records[0].Plan.Target, run, "the directory's journal")
-			if err != nil {
-				return err
-			}
-			known.lease = lease
-			f.runs[run] = known
-		}
-		for _, r := range records[min(known.seen, len(records)):] {
-			if err := f.to.Append(ctx, known.lease, r); err != nil {
-				return err
-			}
-			known.seen++
-		}
-		if !ended(records) {
-			return nil
-		}
-		f.ended[run] = true
-		return f.to.Release(ctx, known.lease)
-	})
-}
-
-// each calls do for the runs that have not ended, under the lock.
-func (f *follower) each(ctx context.Context, do func(run string, records []lifecycle.Record) error) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	runs, err := f.from.Runs(ctx)
+func openJournal(ctx context.Context, dir string) *journal {
+	j := &journal{DirJournal: lifecycle.NewDirJournal(dir)}
+	runs, err := j.DirJournal.Runs(ctx)
 	if err != nil {
-		return err
+		return j // the verdict tells
 	}
 	for _, run := range runs {
-		if f.ended[run] {
-			continue
-		}
-		records, err := f.from.Records(ctx, run)
-		if err != nil {
-			return err
-		}
-		if records[0].Plan == nil {
-			return lifecycle.Errorf(lifecycle.Internal, "", "", "the first record of run %s is no plan", run)
-		}
-		if err := do(run, records); err != nil {
-			return err
+		if records, err := j.Records(ctx, run); err == nil && records[len(records)-1].Type == lifecycle.RecordEnd {
+			j.before = append(j.before, run)
 		}
 	}
-	return nil
+	return j
 }
 
-func ended(records []lifecycle.Record) bool {
-	return records[len(records)-1].Type == lifecycle.RecordEnd
+// Runs implements [lifecycle.Journal].
+func (j *journal) Runs(ctx context.Context) ([]string, error) {
+	runs, err := j.DirJournal.Runs(ctx)
+	return slices.DeleteFunc(runs, func(run string) bool { return slices.Contains(j.before, run) }), err
+}
+
+// unreadable returns what cannot be judged because it cannot be read.
+func (j *journal) unreadable(ctx context.Context) []fakes.Breach {
+	runs, err := j.Runs(ctx)
+	if err != nil {
+		return []fakes.Breach{damage(err)}
+	}
+	var all []fakes.Breach
+	for _, run := range runs {
+		if _, err := j.Records(ctx, run); err != nil {
+			all = append(all, damage(err))
+		}
+	}
+	return all
+}
+
+func damage(err error) fakes.Breach {
+	return fakes.Breach{Invariant: "I14", Detail: "the journal in the lab's directory cannot be read: " + err.Error()}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/ncnkit/lifecycle"
+	"github.com/ncnkit/lifecycle/backup/dirstore"
 	"github.com/ncnkit/lifecycle/fakes"
 	"github.com/ncnkit/lifecycle/fakes/fakebmc"
 	"github.com/ncnkit/lifecycle/fakes/fakehttp"
@@ -44,7 +45,7 @@ type Lab struct {
 	world   *fakes.Cluster
 	nodes   []lifecycle.Node
 	wire    *recorder
-	journal *follower
+	journal *journal
 
 	base     context.Context // ends with Close; waits inside the gateway are under it
 	cancel   context.CancelFunc
@@ -87,10 +88,8 @@ func (l *Lab) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.journal = newFollower(filepath.Join(l.dir, journalDir), l.world.Journal())
-	if err := l.journal.begin(ctx); err != nil {
-		l.cfg.Log.Warn("the journal that is there cannot be judged", "error", err)
-	}
+	l.journal = openJournal(ctx, filepath.Join(l.dir, journalDir))
+	l.world.Watch(l.journal, dirstore.New(dirstore.Config{Dir: filepath.Join(l.dir, backupsDir)}))
 	if l.wire, err = newRecorder(filepath.Join(l.dir, wireFile), l.world, l.cfg.Log); err != nil {
 		return err
 	}
@@ -138,14 +137,11 @@ func (l *Lab) WireFile() string { return filepath.Join(l.dir, wireFile) }
 // Cluster returns the world behind the lab, for tests in the same process.
 func (l *Lab) Cluster() *fakes.Cluster { return l.world }
 
-// Verdict returns the invariants that were broken up to now, by what the world saw and by what the runs in Dir/journal
-// say. A node that is armed for a run in that journal that is open, or that asked for a person, is no breach. A journal
-// that cannot be read is one, of I14.
+// Verdict returns the invariants that were broken up to now, by what the world saw, and by what the runs in Dir/journal and
+// the backups in Dir/backups say. A node that is armed for a run in that journal that is open, or that asked for a person,
+// is no breach. A run that cannot be read is one, of I14.
 func (l *Lab) Verdict() []fakes.Breach {
-	if err := l.journal.follow(context.Background()); err != nil {
-		return append(l.world.Check(), fakes.Breach{Invariant: "I14", Detail: "the journal of the lab cannot be judged: " + err.Error()})
-	}
-	return l.world.Check()
+	return append(l.journal.unreadable(context.Background()), l.world.Check()...)
 }
 
 // tick lets machines boot while nobody asks, and notes what became of them.

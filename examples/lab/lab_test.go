@@ -207,8 +207,9 @@ func (w wire) checkPower(t *testing.T) {
 	opened := w.index(t, 0, func(e lab.Event) bool { return e.What == "session opened" })
 	require.NotEmpty(t, w.events[opened].IPMI.User)
 	require.NotZero(t, w.events[opened].IPMI.Suite)
-	off := w.index(t, opened, chassis("off"))
-	down := w.index(t, off, func(e lab.Event) bool { return e.What == lab.Down && e.Node == w.node.Name })
+	w.index(t, w.index(t, opened, chassis("off")), chassis("on"))
+	// An obedient machine may be down before the BMC's answer is written down, but not up again before it was seen down.
+	down := w.index(t, opened, func(e lab.Event) bool { return e.What == lab.Down && e.Node == w.node.Name })
 	w.index(t, down, chassis("on"))
 }
 
@@ -425,6 +426,50 @@ func TestVerdictKnowsTheJournal(t *testing.T) {
 	want := fakes.Breach{Invariant: "I7", Detail: "ncn-w002 is armed (metal.no-wipe is not 1), and no run owns that"}
 	require.Equal(t, []fakes.Breach{want}, l.Verdict())
 	require.Equal(t, []string{want.Invariant + ": " + want.Detail}, breaches(t, s))
+}
+
+// Who erases without a backup is found out, though it is another program that acts, and the plan and the store are files.
+func TestVerdictOnErasingWithoutABackup(t *testing.T) {
+	const target = "ncn-w001"
+	_, s := start(t, lab.Config{Workers: 1, Speed: 1000})
+	stop := make(chan struct{})
+	close(stop)
+	plan, err := rebuild(t.Context(), s, target, lifecycle.WithStop(stop))
+	require.Equal(t, lifecycle.Open, lifecycle.StateOf(err), "%v", err)
+	var facts struct {
+		Node                    lifecycle.Node
+		UUID, Boot              string
+		Victims                 []ncn.Disk
+		Umounts, Groups, Arrays []string
+	}
+	require.NoError(t, json.Unmarshal(plan.Facts, &facts))
+
+	run := func(name string, stdin string, args ...string) string {
+		cmd := lifecycle.Command{Name: name, Script: ncn.Scripts()[name], Args: args, Stdin: strings.NewReader(stdin)}
+		out, err := s.NCN.Exec.Run(t.Context(), facts.Node, cmd)
+		require.NoError(t, err)
+		return string(out.Stdout)
+	}
+	digest := sha256.Sum256([]byte(run("ncn.disks", "")))
+	lines := []string{"xname " + facts.Node.XName, "uuid " + facts.UUID, "boot " + facts.Boot, "digest " + hex.EncodeToString(digest[:])}
+	for _, at := range facts.Umounts {
+		lines = append(lines, "umount "+at)
+	}
+	for _, group := range facts.Groups {
+		lines = append(lines, "group "+group)
+	}
+	for _, array := range facts.Arrays {
+		lines = append(lines, "array "+array)
+	}
+	for _, disk := range facts.Victims {
+		lines = append(lines, "disk "+disk.Name)
+	}
+	require.Equal(t, "started\n", run("ncn.wipe-start", strings.Join(lines, "\n")+"\n", plan.ID, "1"))
+	require.Eventually(t, func() bool { return strings.Contains(run("ncn.wipe-look", "", plan.ID), "\ndone\n") }, time.Minute, 10*time.Millisecond)
+
+	found := breaches(t, s)
+	require.Len(t, found, 1)
+	require.Contains(t, found[0], "I4: erasing began on ncn-w001 without a backup")
 }
 
 // A damaged journal cannot acquit anybody.

@@ -41,6 +41,9 @@ const (
 )
 
 // Event is one line of wire.jsonl. Of the last four, that of the face is set. It is a plain value, without secrets.
+//
+// What is answered is written down with its answer, and what became of machines until then stands before it: at a high
+// speed a machine may be seen down just before the command that turned it off.
 type Event struct {
 	Time time.Time `json:"time"` // when it was written down; events stand in that order
 	Face Face      `json:"face"`

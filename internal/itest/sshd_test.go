@@ -45,7 +45,7 @@ func newKey(t *testing.T) (ed25519.PrivateKey, ssh.Signer) {
 
 func line(key ssh.PublicKey) string { return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) }
 
-// startSSHD starts a server; the lines are added to its configuration.
+// startSSHD starts a server; the lines of its configuration come first, so that they win.
 func startSSHD(t *testing.T, lines ...string) *sshd {
 	t.Helper()
 	root(t)
@@ -87,7 +87,7 @@ func (s *sshd) start(t *testing.T) {
 		if tries > 1 {
 			s.port = freePort(t, "tcp")
 		}
-		s.write(t, "config", "ListenAddress 127.0.0.1:"+s.port+"\nHostKey "+s.dir+"/host\nAuthorizedKeysFile "+s.dir+`/authorized_keys
+		s.write(t, "config", "Include "+s.dir+"/extra\nListenAddress 127.0.0.1:"+s.port+"\nHostKey "+s.dir+"/host\nAuthorizedKeysFile "+s.dir+`/authorized_keys
 PidFile none
 UsePAM no
 UseDNS no
@@ -99,7 +99,7 @@ PermitUserRC no
 SetEnv HOME=`+s.dir+`
 MaxStartups 100
 LogLevel VERBOSE
-Include `+s.dir+"/extra\n")
+`)
 		log := filepath.Join(s.dir, fmt.Sprintf("log-%d-%d", time.Now().UnixNano(), try))
 		s.process = start(t, log, program(t, "sshd", "openssh-server"), "-D", "-e", "-f", s.dir+"/config")
 		soon(t, "sshd listens", func() bool { return s.gone() || s.logged(t, "Server listening on") > 0 })
@@ -336,7 +336,12 @@ func TestSSHDParallelCommands(t *testing.T) {
 IFS= read -r dir
 IFS= read -r me
 : >"$dir/$me"
-until [ "$(ls "$dir" | wc -l)" -ge 4 ]; do sleep 0.02; done
+tries=0
+until [ "$(ls "$dir" | wc -l)" -ge 4 ]; do
+  tries=$((tries + 1))
+  [ "$tries" -lt 500 ]
+  sleep 0.02
+done
 echo "$me"`}
 			ctx, dir := bounded(t), t.TempDir()
 			together(8, func(i int) error {

@@ -6,7 +6,7 @@ while [ "$count" -gt 0 ]; do
   IFS= read -r path
   count=$((count - 1))
   if [ -f "/$path" ]; then
-    sum=$(sha256sum "/$path")
+    sum=$(sha256sum <"/$path")
     printf '%s %s\n' "${sum%% *}" "$path"
   else
     printf 'absent %s\n' "$path"

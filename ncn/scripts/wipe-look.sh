@@ -8,10 +8,13 @@ if ! [ -e "$dir/token" ]; then
   exit 0
 fi
 if [ -e "$dir/state" ]; then
-  cat "$dir/state"
-  read -r _ pid <"$dir/state"
-  if kill -0 "$pid" 2>/dev/null; then
-    printf 'alive\n'
+  # Whether it lives comes first: what it writes before it ends is then seen.
+  alive=
+  read -r _ pid <"$dir/state" || pid=
+  if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
+    alive=yes
   fi
+  cat "$dir/state"
+  [ -z "$alive" ] || printf 'alive\n'
 fi
 printf 'end\n'

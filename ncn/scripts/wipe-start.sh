@@ -19,8 +19,10 @@ if [ -e "$dir/token" ]; then
   printf 'already\n'
   exit 0
 fi
-cat >"$dir/input.$epoch"
-cat >"$dir/body.$epoch" <<'BODY'
+input=$dir/input.$epoch.$$
+body=$dir/body.$epoch.$$
+cat >"$input"
+cat >"$body" <<'BODY'
 set -u
 dir=$1
 input=$2
@@ -95,5 +97,5 @@ for disk in $(each disk); do
 done
 say 'done'
 BODY
-setsid sh "$dir/body.$epoch" "$dir" "$dir/input.$epoch" </dev/null >>"$dir/log" 2>&1 &
+setsid sh "$body" "$dir" "$input" </dev/null >>"$dir/log" 2>&1 &
 printf 'started\n'
