@@ -20,7 +20,7 @@ test:
 
 ## mutants: every known bug, put back, is caught by the invariant that its row names
 mutants:
-	$(GO) test -tags mutant ./internal/mutant
+	$(GO) test -count=1 -tags mutant -run 'Mutant|Museum|EverySwitch' ./...
 
 ## sim: the mutants, and every kill point of a rebuild, without the race detector
 sim: mutants

@@ -136,6 +136,10 @@ func (c *Cluster) checkRecords(records []lifecycle.Record) {
 	if m := c.machines[s.Target]; m != nil && s.State == lifecycle.Done && m.unseen != "" && m.unseenBy.Run == s.Run {
 		c.breach("I9", "run %s is done, and nobody saw %s go %s", s.Run, s.Target, m.unseen)
 	}
+	before, acted := c.before[s.Run]
+	if m := c.machines[s.Target]; m != nil && s.State == lifecycle.Done && s.Kind == "ncn.rebuild" && acted && m.generation == before {
+		c.breach("I12", "the rebuild of %s is done, and the node was not installed anew", s.Target)
+	}
 	text, _ := json.Marshal(records)
 	for _, secret := range c.secrets {
 		if bytes.Contains(text, []byte(secret)) {
@@ -158,6 +162,9 @@ func (c *Cluster) judge(call Call) {
 	}
 	if call.By.Run == "" {
 		return
+	}
+	if _, seen := c.before[call.By.Run]; m != nil && !seen {
+		c.before[call.By.Run] = m.generation
 	}
 	if m != nil && call.By.Target != call.Host {
 		c.breach("I2", "a step of the run for %s acts on %s: %s %s", call.By.Target, call.Host, call.Op, call.Name)
@@ -238,6 +245,9 @@ func (c *Cluster) erasing(m *Machine, d *Device) {
 	records, err := c.watched.Records(context.Background(), p.by.Run)
 	if err != nil || len(records) == 0 || records[0].Plan == nil {
 		return
+	}
+	if last := records[len(records)-1]; last.Type == lifecycle.RecordEnd {
+		c.breach("I14", "%s of %s is erased after the run that asked for it has ended", d.Name, m.node.Name)
 	}
 	plan := records[0].Plan
 	if plan.Target != m.node.Name {

@@ -59,6 +59,7 @@ type Cluster struct {
 	targets  map[string]string // run -> node, of the runs seen in the journal
 	confined bool              // only these nodes may be changed
 	only     []string
+	before   map[string]int // run -> generation of its node when it first changed something
 	erased   map[string]int // run and boot -> how many wipes began to erase
 	wiping   *wipeProcess   // the process that is erasing right now
 }
@@ -88,6 +89,7 @@ func New(layout Layout) *Cluster {
 		objects:  map[string]object{},
 		allowed:  map[string]bool{},
 		commands: map[string]CommandFunc{},
+		before:   map[string]int{},
 		erased:   map[string]int{},
 		targets:  map[string]string{},
 	}

@@ -141,6 +141,9 @@ func (m *Machine) inspect(w io.Writer) {
 	} else {
 		fmt.Fprintln(w, "cloud-init running")
 	}
+	if mark, err := m.readFile(wipedMark); err == nil {
+		fmt.Fprintf(w, "wiped %s", mark)
+	}
 }
 
 // archive is backup.sh.

@@ -12,7 +12,10 @@ import (
 	"github.com/ncnkit/lifecycle"
 )
 
-const wipeDir = "/run/lifecycle/wipe/"
+const (
+	wipeDir   = "/run/lifecycle/wipe/"
+	wipedMark = "/var/lib/lifecycle/wiped"
+)
 
 // wipeStart is wipe-start.sh: it leaves a process behind that outlives the connection.
 func (m *Machine) wipeStart(call *Call, args []string, stdin io.Reader, stdout io.Writer) error {
@@ -92,6 +95,8 @@ func (p *wipeProcess) start() {
 			}
 		}
 	}
+	m.dir("/var/lib/lifecycle", 0o700)
+	m.write(wipedMark, p.run+"\n", 0o600)
 	p.say("erasing")
 	p.erase(p.input["disk"])
 }

@@ -19,6 +19,7 @@ type identity struct {
 	Boot      string // the kernel's boot ID
 	CmdLine   string
 	CloudInit string // "finished" or "running"
+	Wiped     string // the run whose wipe this installation has lived through; empty is none
 }
 
 // inspect asks the machine who it is. Given host keys, only those are accepted.
@@ -34,7 +35,7 @@ func (s *Site) inspect(ctx context.Context, node lifecycle.Node, hostKeys []stri
 
 func parseIdentity(out []byte) (identity, error) {
 	var id identity
-	fields := map[string]*string{"xname": &id.XName, "uuid": &id.UUID, "boot": &id.Boot, "cmdline": &id.CmdLine, "cloud-init": &id.CloudInit}
+	fields := map[string]*string{"xname": &id.XName, "uuid": &id.UUID, "boot": &id.Boot, "cmdline": &id.CmdLine, "cloud-init": &id.CloudInit, "wiped": &id.Wiped}
 	for line := range bytes.Lines(out) {
 		tag, value, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
 		if f, ok := fields[tag]; ok {

@@ -109,6 +109,22 @@ func TestWrongImageIsNoticed(t *testing.T) {
 	})
 }
 
+// A node that was disarmed by somebody while it was off boots what it had; the run notices.
+func TestNodeThatWasNotInstalledIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fakes.NewCluster(t, fakes.Layout{Workers: 1})
+		w.OnCall(nil, func(c fakes.Call) error {
+			if c.Op == fakes.PowerSet && c.Detail == "off" {
+				return bss.Disarm(context.Background(), w.BSS(), w.Machine("ncn-w001").XName())
+			}
+			return nil
+		})
+		err := rebuild(t.Context(), w, w.Site(), nil)
+		require.ErrorIs(t, err, lifecycle.Precondition)
+		require.ErrorContains(t, err, "was not installed anew")
+	})
+}
+
 func TestGlobalData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := fakes.NewCluster(t, fakes.Layout{Workers: 1})

@@ -150,7 +150,7 @@ func free(ctx context.Context, s *site.Site, host string) error {
 		if err != nil {
 			return &lifecycle.Error{Op: "ncnctl", Host: host, Kind: lifecycle.KindOf(err), Err: &lifecycle.StateError{State: lifecycle.Refused, Err: err}}
 		}
-		return s.Journal.Release(ctx, lease) // it ended meanwhile
+		return s.Journal.Release(ctx, lease) // the run ended meanwhile
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func TestInterrupt(t *testing.T) {
 	require.NoError(t, l.Arm(lab.Fault{Op: "exec", Host: "ncn-w001", Name: "ncn.restore", Kind: lab.Hang}))
 	var out2, said2 watched
 	code = ncnctl(&out2, &said2, "resume")
-	said2.await(t, "restore: put the files")
+	require.Eventually(t, func() bool { return len(l.Cluster().Unfired()) == 0 }, patience, time.Millisecond, "the restore was not begun")
 	interrupt(t)
 	said2.await(t, "Ctrl-C again")
 	require.NotContains(t, said2.String(), "can be resumed")

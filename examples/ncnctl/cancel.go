@@ -8,30 +8,30 @@ import (
 )
 
 type cancelCmd struct {
-	Run_    string `arg:"" name:"run" help:"Run, by its ID."` //nolint:revive // Run is the method
+	ID      string `arg:"" name:"run" help:"Run, by its ID."`
 	Because string `help:"Why, for the records." required:"" placeholder:"TEXT"`
 }
 
 // Run asks who drives the run to end it, or ends it here when nobody does.
 func (c *cancelCmd) Run(ctx context.Context, a *app) error {
-	what := "cancel " + c.Run_
+	what := "cancel " + c.ID
 	s, err := a.open()
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	before, err := lifecycle.StatusOf(ctx, s.Journal, c.Run_)
+	before, err := lifecycle.StatusOf(ctx, s.Journal, c.ID)
 	if err != nil {
 		return failed(what, err, a.command("status"))
 	}
 	show := a.progress(before.Target)
-	err = lifecycle.Cancel(ctx, c.Run_, ncn.Planner(s.NCN), c.Because, a.drive(s, show)...)
+	err = lifecycle.Cancel(ctx, c.ID, ncn.Planner(s.NCN), c.Because, a.drive(s, show)...)
 	show.close()
 	if err != nil {
 		return failed(what, err)
 	}
 	one := outcome{Node: before.Target}
-	one.journaled(ctx, s, c.Run_, nil)
+	one.journaled(ctx, s, c.ID, nil)
 	if one.Result == string(lifecycle.Open) {
 		one.Result = "asked to stop"
 		a.say("somebody drives the run: it ends at its next safe point")
@@ -40,6 +40,6 @@ func (c *cancelCmd) Run(ctx context.Context, a *app) error {
 	if err := all.write(a, s); err != nil {
 		return err
 	}
-	a.say("next: %s", a.command("explain", c.Run_))
+	a.say("next: %s", a.command("explain", c.ID))
 	return nil
 }

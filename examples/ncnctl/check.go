@@ -27,7 +27,7 @@ func (c *checkCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer s.Close()
-	found, err := ask(ctx, s.File.Gateway)
+	found, err := askLab(ctx, s.File.Gateway)
 	if err != nil {
 		return failed("check", err)
 	}
@@ -48,8 +48,8 @@ func (c *checkCmd) Run(ctx context.Context, a *app) error {
 	return failed("check", lifecycle.Errorf(lifecycle.Internal, "", "", "%d promises were broken", len(found)), a.command("status"))
 }
 
-// ask returns what the lab behind a gateway says; a gateway of a real site has no such answer.
-func ask(ctx context.Context, gateway string) ([]breach, error) {
+// askLab returns what the lab behind a gateway says; a gateway of a real site has no such answer.
+func askLab(ctx context.Context, gateway string) ([]breach, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	fail := func(kind lifecycle.Kind, format string, args ...any) ([]breach, error) {

@@ -33,5 +33,5 @@
 //	3  refused, and nothing was changed
 //	4  the outcome is unknown, or a person is needed
 //	5  somebody else drives the node, or left a run of it unfinished
-//	6  partly done: of several hosts or runs some succeeded
+//	6  partly done: of several hosts or runs some succeeded; the table on standard output says which
 package main

@@ -19,6 +19,7 @@ type progress struct {
 	app  *app
 	quit chan struct{}
 	wg   sync.WaitGroup
+	once sync.Once // starts the clock
 
 	mu   sync.Mutex
 	bars []*bar
@@ -77,9 +78,7 @@ func (p *progress) observe(e lifecycle.Event) {
 			p.app.say("%s %s %s", e.Time.Format("15:04:05"), clean(e.Target), clean(line))
 		}
 	default:
-		if e.Type == lifecycle.EventPlan {
-			p.tick()
-		}
+		p.once.Do(p.tick)
 		p.draw()
 	}
 }
@@ -123,11 +122,6 @@ func outcomeText(o lifecycle.Outcome) string {
 
 // tick draws every second, so that the times go on.
 func (p *progress) tick() {
-	select {
-	case <-p.quit:
-		return
-	default:
-	}
 	p.wg.Go(func() {
 		ticker := time.NewTicker(time.Second)
 		defer ticker.Stop()

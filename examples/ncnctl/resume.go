@@ -9,7 +9,7 @@ import (
 )
 
 type resumeCmd struct {
-	Run_ string `arg:"" name:"run" optional:"" help:"Run, by its ID. Default: every unfinished one, oldest first."` //nolint:revive // Run is the method
+	ID string `arg:"" name:"run" optional:"" help:"Run, by its ID. Default: every unfinished one, oldest first."`
 }
 
 // Run takes runs up where they stopped. What they do was confirmed when they were begun. Each is of another node, left
@@ -20,8 +20,8 @@ func (c *resumeCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer s.Close()
-	open := []lifecycle.Status{{Run: c.Run_}}
-	if c.Run_ == "" {
+	open := []lifecycle.Status{{Run: c.ID}}
+	if c.ID == "" {
 		if open, err = unfinished(ctx, a, s); err != nil {
 			return failed("resume", err)
 		}
@@ -31,8 +31,8 @@ func (c *resumeCmd) Run(ctx context.Context, a *app) error {
 				return nil
 			}
 		}
-	} else if open[0], err = lifecycle.StatusOf(ctx, s.Journal, c.Run_); err != nil {
-		return failed("resume "+c.Run_, err, a.command("status"))
+	} else if open[0], err = lifecycle.StatusOf(ctx, s.Journal, c.ID); err != nil {
+		return failed("resume "+c.ID, err, a.command("status"))
 	}
 	return c.resume(ctx, a, s, open)
 }
@@ -57,10 +57,10 @@ func (c *resumeCmd) resume(ctx context.Context, a *app, s *site.Site, open []lif
 			one.Error = reason(err)
 		}
 		one.journaled(ctx, s, status.Run, err)
-		all.add(one, failed("resume "+status.Run, err))
-		if err != nil && len(open) > 1 {
+		if err != nil && all.err != nil { // the first is told at the end
 			a.say("ncnctl: resume %s: %s: %s", clean(status.Run), verdict(err), clean(reason(err)))
 		}
+		all.add(one, failed("resume "+status.Run, err))
 	}
 	show.close()
 	return all.show(a, s, func([]string) string { return a.command("resume") })

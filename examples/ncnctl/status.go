@@ -10,7 +10,7 @@ import (
 )
 
 type statusCmd struct {
-	Run_ string `arg:"" name:"run" optional:"" help:"Run, by its ID."` //nolint:revive // Run is the method
+	ID string `arg:"" name:"run" optional:"" help:"Run, by its ID."`
 }
 
 // Run shows the runs in the journal, or one.
@@ -20,8 +20,8 @@ func (c *statusCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer s.Close()
-	if c.Run_ != "" {
-		return failed("status of "+c.Run_, a.showRun(ctx, s, c.Run_), a.command("status"))
+	if c.ID != "" {
+		return failed("status of "+c.ID, a.showRun(ctx, s, c.ID), a.command("status"))
 	}
 	return failed("status", a.showRuns(ctx, s))
 }

@@ -14,10 +14,15 @@ ipmitool ipmitool
 freeipmi-tools ipmipower'
 
 rm -f "$record"
-missing=()
-while read -r package program; do
-  command -v "$program" >/dev/null || missing+=("$package")
-done <<<"$wanted"
+# look fills in missing.
+look() {
+  missing=()
+  while read -r package program; do
+    command -v "$program" >/dev/null || missing+=("$package")
+  done <<<"$wanted"
+}
+
+look
 if [ ${#missing[@]} -eq 0 ]; then
   echo 'itest: everything is installed'
   exit 0
@@ -63,5 +68,13 @@ for package in "${missing[@]}"; do
   else
     echo "$package" >>"$record"
     echo "SKIPPED $package: it could not be downloaded"
+  fi
+done
+
+look
+for package in "${missing[@]}"; do
+  if ! grep -qsx "$package" "$record"; then
+    echo "itest: $package is installed, and its program is not there" >&2
+    exit 1
   fi
 done

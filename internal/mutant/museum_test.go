@@ -14,10 +14,12 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ncnkit/lifecycle"
+	"github.com/ncnkit/lifecycle/bss"
 	"github.com/ncnkit/lifecycle/fakes"
 	"github.com/ncnkit/lifecycle/internal/mutant"
 	"github.com/ncnkit/lifecycle/ncn"
@@ -88,6 +90,48 @@ var museum = []exhibit{
 		})
 		plain(t, w)
 	}},
+	{"no-fence", "kured, CEO PR#1663: a controller that was paused past its lease acts when it wakes", "I6", func(t *testing.T, w *fakes.Cluster) {
+		site := w.Site()
+		first, second := w.Journal().Controller("first"), w.Journal().Controller("second")
+		p, err := ncn.Rebuild(t.Context(), site.Host(node), ncn.Worker)
+		require.NoError(t, err)
+		onIntent(w, "power-off", func() {
+			w.Journal().OnAppend(nil)
+			first.Expire()
+			_ = lifecycle.Resume(t.Context(), p.ID, ncn.Planner(site), lifecycle.WithJournal(second))
+		})
+		_ = lifecycle.Run(t.Context(), p, lifecycle.WithJournal(first))
+	}},
+	{"disk-by-name", "talos#11288, nixops#1103: the names of disks swap at boot", "I3", plain},
+	{"unknown-signature-accepted", "ironic-python-agent: the gfs2 guard reads a column that lsblk was not asked for", "I3", func(t *testing.T, w *fakes.Cluster) {
+		w.Machine(node).Disks(func(disks []*fakes.Device) []*fakes.Device {
+			return append(disks, &fakes.Device{Name: "/dev/sdd", Type: "disk", Size: 1 << 40, Tran: "sas", WWN: "0x9000c500a1b2c3d4", Signature: "gfs2"})
+		})
+		plain(t, w)
+	}},
+	{"old-boot-accepted", "baremetal-operator#1182: the old operating system rejoined the cluster", "I12", func(t *testing.T, w *fakes.Cluster) {
+		w.OnCall(nil, func(c fakes.Call) error {
+			if c.Op == fakes.PowerSet && c.Detail == "off" {
+				return bss.Disarm(t.Context(), w.BSS(), w.Machine(node).XName()) // somebody means well
+			}
+			return nil
+		})
+		plain(t, w)
+	}},
+	{"cancel-mid-wipe", "a wipe that is interrupted half-way; argo terminates the pod of the step", "I14", func(t *testing.T, w *fakes.Cluster) {
+		site := w.Site()
+		p, err := ncn.Rebuild(t.Context(), site.Host(node), ncn.Worker)
+		require.NoError(t, err)
+		other := w.Journal().Controller("other")
+		w.OnCall(nil, func(c fakes.Call) error {
+			if c.Name == "ncn.wipe-start" {
+				return lifecycle.Cancel(t.Context(), p.ID, ncn.Planner(site), "in a hurry", lifecycle.WithJournal(other))
+			}
+			return nil
+		})
+		_ = lifecycle.Run(t.Context(), p, lifecycle.WithJournal(w.Journal()))
+		time.Sleep(time.Hour)
+	}},
 	{"empty-means-all", "Google's Diskerase: the empty set was taken to mean everything", "I10", func(t *testing.T, w *fakes.Cluster) {
 		w.Confine()
 		site := w.Site()
@@ -99,6 +143,12 @@ var museum = []exhibit{
 			_ = ncn.SetBootParameters(t.Context(), h, ncn.Image("ncn-images/k8s", "0.1.110"))
 		}
 	}},
+}
+
+// elsewhere are the exhibits whose scenes need what only their own package has.
+var elsewhere = map[string]string{
+	"fsync-skipped":      "I14, lifecycle.TestMutantFsyncSkipped: etcd and others were found to acknowledge what a power failure takes away",
+	"torn-tail-accepted": "I12, lifecycle.TestMutantTornTailAccepted: etcd#20418's kin, a write-ahead log that trusts its last record",
 }
 
 // plain is a rebuild; how it ends does not matter, only what it breaks.
@@ -144,7 +194,7 @@ func (e exhibit) breaches(t *testing.T, name string) (list []fakes.Breach) {
 	mutant.Set(name)
 	defer mutant.Set("")
 	synctest.Test(t, func(t *testing.T) {
-		w := fakes.New(fakes.Layout{Workers: 2})
+		w := fakes.New(fakes.Layout{Workers: 2, Erase: 10 * time.Second})
 		e.scene(t, w)
 		list = w.Check()
 	})
@@ -193,6 +243,10 @@ func TestEverySwitchIsInTheMuseum(t *testing.T) {
 	for _, e := range museum {
 		require.Contains(t, inCode, e.name, "a row without a switch")
 		delete(inCode, e.name)
+	}
+	for name := range elsewhere {
+		require.Contains(t, inCode, name, "a row without a switch")
+		delete(inCode, name)
 	}
 	require.Empty(t, inCode, "switches without a row")
 }

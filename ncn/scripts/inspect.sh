@@ -9,3 +9,6 @@ if grep -q 'The system is finally up' /var/log/cloud-init-output.log 2>/dev/null
 else
   printf 'cloud-init running\n'
 fi
+if [ -e /var/lib/lifecycle/wiped ]; then
+  printf 'wiped %s\n' "$(cat /var/lib/lifecycle/wiped)"
+fi

@@ -83,6 +83,9 @@ for disk in $(each disk); do
   [ -z "$(lsblk --noheadings --list --output TYPE "$disk" | grep -v -e '^disk *$' -e '^part *$')" ] || fail "$disk is held"
 done
 
+# The mark by which a node is known that was not installed anew afterwards.
+mkdir -p /var/lib/lifecycle && printf '%s\n' "${dir##*/}" >/var/lib/lifecycle/wiped || fail 'the mark is not written'
+
 say 'erasing'
 for group in $(each group); do
   vgremove --force --yes "$group" >/dev/null || fail "volume group $group is not removed"
