@@ -31,6 +31,7 @@
 //	    csm/        the site's HTTP services: SLS inventory, tokens; credentials in a file
 //	fakes/      one consistent cluster in memory, for the tests of those who use this module
 //	    fakehttp/ fakessh/ fakebmc/   the same cluster on the wire
+//	    sim/        the simulator: seeded schedules, crashes, faults
 //	lifecycletest/, power/powertest/, bss/bsstest/, backup/backuptest/
 //	            what every implementation of an interface must do
 //	examples/   a module of its own: the lab (the cluster on loopback), a command line

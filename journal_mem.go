@@ -17,6 +17,7 @@ import (
 //
 // A MemJournal is safe for concurrent use. The zero MemJournal is ready for use.
 type MemJournal struct {
+	once sync.Once // makes self
 	self MemController
 
 	mu    sync.Mutex
@@ -349,9 +350,7 @@ func (c *MemController) asked(ctx context.Context, run string) ([]Request, error
 
 // own returns the journal's own controller.
 func (m *MemJournal) own() *MemController {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.self.store, m.self.owner = m, "this program"
+	m.once.Do(func() { m.self.store, m.self.owner = m, "this program" })
 	return &m.self
 }
 

@@ -118,7 +118,7 @@ var changing = []struct {
 }
 
 // comparable returns an answer's body in the form that is compared: a JSON value, or text.
-func comparable(body string) any {
+func comparableBody(body string) any {
 	body = strings.TrimSpace(body)
 	for _, c := range changing {
 		body = c.re.ReplaceAllString(body, c.by)
@@ -176,7 +176,7 @@ func TestRecordedExchanges(t *testing.T) {
 	} {
 		t.Run(run.section, func(t *testing.T) {
 			exchanges := rec.sections[run.section]
-			require.Equal(t, run.count, len(exchanges), "exchanges in the document")
+			require.Len(t, exchanges, run.count, "exchanges in the document")
 			run.cfg.Cluster, run.cfg.Bare = fakes.New(fakes.Layout{}), true
 			require.NoError(t, run.cfg.Cluster.LoadHSM(strings.NewReader(rec.hsm)))
 			server := httptest.NewServer(fakehttp.New(run.cfg))
@@ -226,7 +226,7 @@ func replay(t *testing.T, server *httptest.Server, e exchange, adapt func(any) a
 	if got, want := res.Header.Get("Bss-Referral-Token") != "", e.header.Get("Bss-Referral-Token") != ""; got != want {
 		t.Errorf("%s: referral token %t, recorded %t", e.title, got, want)
 	}
-	want, got := comparable(e.answer), comparable(string(text))
+	want, got := comparableBody(e.answer), comparableBody(string(text))
 	if adapt != nil {
 		want, got = adapt(want), adapt(got)
 	}

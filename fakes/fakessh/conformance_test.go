@@ -246,15 +246,12 @@ func TestWipesAgree(t *testing.T) {
 		},
 		"many drivers at once": func(t *testing.T, w wipe) []string {
 			in := w.input(t)
-			done := make(chan struct{})
+			answers := make(chan answer)
 			for range 5 {
-				go func() {
-					defer func() { done <- struct{}{} }()
-					w.start(t, "1", in)
-				}()
+				go func() { answers <- ask(t, w.exec, w.node, "ncn.wipe-start", lines(in), "run-1", "1") }()
 			}
 			for range 5 {
-				<-done
+				require.Empty(t, (<-answers).Kind)
 			}
 			return []string{w.look(t)}
 		},

@@ -53,7 +53,7 @@ func (sh *shell) openRead(name string) (io.ReadWriteCloser, error) {
 
 // plain makes err the *fs.PathError that the interpreter expects of a file that cannot be opened.
 func plain(err error, op, name string) error {
-	if pe, ok := err.(*fs.PathError); ok {
+	if pe, ok := err.(*fs.PathError); ok { //nolint:errorlint // the interpreter asserts the type too
 		return pe
 	}
 	return &fs.PathError{Op: op, Path: name, Err: err}

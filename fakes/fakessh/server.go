@@ -72,7 +72,7 @@ func Serve(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, addrs: map[string]string{}, procs: newProcesses(), conns: map[net.Conn]bool{}, boots: map[*fakes.Machine]boot{}}
 	s.base, s.stop = context.WithCancel(context.Background())
 	for _, m := range cfg.Cluster.Machines() {
-		l, err := net.Listen("tcp", cfg.Addr)
+		l, err := (&net.ListenConfig{}).Listen(s.base, "tcp", cfg.Addr)
 		if err != nil {
 			_ = s.Close()
 			return nil, lifecycle.Errorf(lifecycle.Unavailable, "fakessh.Serve", m.Name(), "%w", err)

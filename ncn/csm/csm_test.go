@@ -181,7 +181,7 @@ func TestInventoryOfARealSystem(t *testing.T) {
 		letter := map[lifecycle.Role]string{lifecycle.Master: "ncn-m", lifecycle.Worker: "ncn-w", lifecycle.Storage: "ncn-s"}[n.Role]
 		require.True(t, strings.HasPrefix(n.Name, letter), n.Name)
 	}
-	require.Equal(t, strings.Count(string(b), `"Xname"`), len(nodes))
+	require.Len(t, nodes, strings.Count(string(b), `"Xname"`))
 	require.GreaterOrEqual(t, count[lifecycle.Master], 3)
 }
 
@@ -368,5 +368,5 @@ func TestCredentialsFile(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = file.Credential(ctx, "a")
-	require.True(t, errors.Is(err, lifecycle.Canceled))
+	require.ErrorIs(t, err, lifecycle.Canceled)
 }

@@ -1,0 +1,5 @@
+//go:build race
+
+package ncn_test
+
+const workers = 50
