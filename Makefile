@@ -1,8 +1,8 @@
 # Commands for the root of a clone. They need Go and a C compiler for the race detector; everything else they get themselves.
 
+SHELL = /bin/bash
+.SHELLFLAGS = -o pipefail -c
 GO ?= go
-SEED ?= fixed
-MODULES = . ./examples ./internal/itest
 
 # The documents of real systems that some tests read; unset, those tests skip by name.
 export LIFECYCLE_SHARED
@@ -29,7 +29,8 @@ sim: mutants
 ## itest: real processes and real servers
 itest:
 	cd examples && $(GO) test -count=1 -run TestKill -v ./ncnctl -kills 30
-	cd internal/itest && $(GO) test -count=1 -v ./...
+	bash internal/itest/install.sh
+	cd internal/itest && $(GO) test -count=1 -v ./... | grep -vE '^=== (RUN|PAUSE|CONT)'
 
 ## lint: everything that reads the code without running it
 lint: tidy-check

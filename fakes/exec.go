@@ -83,7 +83,7 @@ func (f execFace) checkHostKey(m *Machine, node lifecycle.Node, cmd lifecycle.Co
 	if len(accepted) == 0 {
 		accepted = f.c.machines[node.Name].keys
 	}
-	if !slices.Contains(accepted, authorizedKey(hostKey(m.node.Name, m.generation))) {
+	if !slices.Contains(accepted, m.authorizedKey()) {
 		return lifecycle.Errorf(lifecycle.Denied, "fakes.Exec", node.Name,
 			"the host key of %s is not the expected one; nothing was run", node.Name)
 	}
@@ -232,7 +232,7 @@ func (m *Machine) unpack(r io.Reader, stderr io.Writer) error {
 func (m *Machine) sums(paths []string, w io.Writer) {
 	for _, p := range paths {
 		data, err := m.readFile("/" + p)
-		if err != nil {
+		if f := m.files[path.Clean("/"+p)]; err != nil || f != nil && f.Mode&fs.ModeSymlink != 0 {
 			fmt.Fprintf(w, "absent %s\n", p)
 			continue
 		}

@@ -331,12 +331,12 @@ func newWipe(t *testing.T, lines ...string) *wipe {
 	return w
 }
 
-func (w *wipe) start(ctx context.Context, t *testing.T, epoch string, input io.Reader) (string, error) {
+// start asks for the wipe as the driver of that epoch, and returns the answer.
+func (w *wipe) start(t *testing.T, epoch string) string {
 	t.Helper()
 	cmd := script(t, "ncn.wipe-start", w.run, epoch)
-	cmd.Stdin = input
-	out, err := w.r.Run(ctx, w.s.node(), cmd)
-	return strings.TrimSpace(string(out.Stdout)), err
+	cmd.Stdin = strings.NewReader(notThisMachine)
+	return strings.TrimSpace(string(run(t, w.r, w.s, cmd).Stdout))
 }
 
 func (w *wipe) look(t *testing.T) string {
@@ -362,16 +362,12 @@ func (w *wipe) refused(t *testing.T) string {
 func TestScriptWipeRefuses(t *testing.T) {
 	w := newWipe(t)
 	require.Equal(t, "boot "+bootID(t)+"\nabsent\n", w.look(t))
-	answer, err := w.start(bounded(t), t, "7", strings.NewReader(notThisMachine))
-	require.NoError(t, err)
-	require.Equal(t, "started", answer)
+	require.Equal(t, "started", w.start(t, "7"))
 	seen := w.refused(t)
 	require.DirExists(t, w.dir+"/token")
 
 	for _, step := range []struct{ epoch, answer string }{{"7", "already"}, {"8", "already"}, {"7", "stale"}, {"10", "already"}, {"9", "stale"}} {
-		answer, err := w.start(bounded(t), t, step.epoch, strings.NewReader(notThisMachine))
-		require.NoError(t, err)
-		require.Equal(t, step.answer, answer, "epoch %s", step.epoch)
+		require.Equal(t, step.answer, w.start(t, step.epoch), "epoch %s", step.epoch)
 		require.Equal(t, seen, w.look(t), "epoch %s", step.epoch)
 	}
 	info, err := os.Stat(w.dir)
@@ -396,24 +392,24 @@ esac
 exec /bin/mkdir "$@"
 `), 0o755))
 	w := newWipe(t, "SetEnv HOME="+bin+" PATH="+bin+":/usr/sbin:/usr/bin:/sbin:/bin")
-	ctx := bounded(t)
-	answer, err := w.start(ctx, t, "7", strings.NewReader(notThisMachine))
-	require.NoError(t, err)
-	require.Equal(t, "started", answer)
+	require.Equal(t, "started", w.start(t, "7"))
 
 	sending, held := io.Pipe()
+	defer held.Close()
+	ctx, second := bounded(t), script(t, "ncn.wipe-start", w.run, "7")
+	second.Stdin = sending
 	answered := make(chan string, 1)
 	go func() {
-		answer, err := w.start(ctx, t, "7", sending)
-		answered <- fmt.Sprint(answer, err)
+		out, err := w.r.Run(ctx, w.s.node(), second)
+		answered <- fmt.Sprintf("%s%v", out.Stdout, err)
 	}()
-	_, err = io.WriteString(held, "xname x9")
+	_, err := io.WriteString(held, "xname x9")
 	require.NoError(t, err)
 	soon(t, "the second driver's command runs", func() bool { return w.s.began(t) == 2 })
 	time.Sleep(100 * time.Millisecond) // for the worst to happen: there is nothing that the script would show
 	require.NoError(t, os.WriteFile(bin+"/go", nil, 0o600))
 	seen := w.refused(t)
 	require.NoError(t, held.Close())
-	require.Equal(t, "started<nil>", <-answered)
+	require.Equal(t, "started\n<nil>", <-answered)
 	require.Equal(t, seen, w.look(t))
 }

@@ -192,7 +192,7 @@ exec cat`,
 	out, err := s.runner(t).Run(bounded(t), s.node(), echo)
 	require.NoError(t, err)
 	want := strings.Join(args, "\n") + "\n" + string(rest)
-	require.True(t, want == string(out.Stdout), "got %d bytes back that differ from the %d that were sent", len(out.Stdout), len(want))
+	require.True(t, bytes.Equal([]byte(want), out.Stdout), "got %d bytes back that differ from the %d that were sent", len(out.Stdout), len(want))
 	require.FileExists(t, canary)
 	text, err := os.ReadFile(canary)
 	require.NoError(t, err)
