@@ -139,7 +139,8 @@ func (l *Lab) Cluster() *fakes.Cluster { return l.world }
 
 // Verdict returns the invariants that were broken up to now, by what the world saw, and by what the runs in Dir/journal and
 // the backups in Dir/backups say. A node that is armed for a run in that journal that is open, or that asked for a person,
-// is no breach. A run that cannot be read is one, of I14.
+// is no breach. A run that cannot be read is one, of I14. What cannot be told on the wire is not judged: see
+// [fakes.Cluster.Watch].
 func (l *Lab) Verdict() []fakes.Breach {
 	return append(l.journal.unreadable(context.Background()), l.world.Check()...)
 }

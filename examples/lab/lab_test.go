@@ -3,9 +3,12 @@ package lab_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -18,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/ncnkit/lifecycle"
 	"github.com/ncnkit/lifecycle/backup"
@@ -371,6 +375,29 @@ func TestFaultsFromOutside(t *testing.T) {
 	require.Empty(t, armed.Unfired)
 	require.Empty(t, breaches(t, s))
 	require.Equal(t, 2, nodeOf(t, s, target).Generation)
+}
+
+// Nobody gets in without what the site file leads to.
+func TestStrangersAreRefused(t *testing.T) {
+	l, s := start(t, lab.Config{Workers: 1, Speed: 1000})
+	dir := filepath.Dir(l.SiteFile())
+	require.Equal(t, http.StatusUnauthorized, call(t, s, http.MethodGet, "/apis/bss/boot/v1/bootparameters", "", nil))
+	node, err := s.NCN.Inventory.Node(t.Context(), "ncn-w001")
+	require.NoError(t, err)
+
+	_, key, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	block, err := ssh.MarshalPrivateKey(key, "")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "id_ed25519"), pem.EncodeToMemory(block), 0o600))
+	_, err = s.NCN.Exec.Run(t.Context(), node, lifecycle.Command{Name: "test", Script: "true"})
+	require.ErrorIs(t, err, lifecycle.Unauthenticated)
+
+	bmc := power.BMC{Name: strings.TrimSuffix(node.XName, "n0"), Host: node.BMC}
+	wrong := fmt.Sprintf(`{"bmc/%s":{"username":"root","password":"initial0"}}`, bmc.Name)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "credentials.json"), []byte(wrong), 0o600))
+	_, err = s.NCN.Power.State(t.Context(), bmc)
+	require.ErrorIs(t, err, lifecycle.Unauthenticated)
 }
 
 func TestFaultsRefused(t *testing.T) {

@@ -2,7 +2,6 @@ package csm_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"

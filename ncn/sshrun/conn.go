@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ncnkit/lifecycle"
@@ -240,6 +241,8 @@ func (r *Runner) handshake(ctx context.Context, p peer, tr *trust, transport net
 		HostKeyCallback:   checkKey,
 		HostKeyAlgorithms: tr.algorithms(),
 	}
+	end := &oneEnd{Conn: transport}
+	transport = end
 	stop := context.AfterFunc(ctx, func() { _ = transport.Close() })
 	sc, chans, reqs, err := ssh.NewClientConn(transport, p.address(), config)
 	switch {
@@ -252,6 +255,7 @@ func (r *Runner) handshake(ctx context.Context, p peer, tr *trust, transport net
 		return nil, r.explain(ctx, p, user, c.key != nil, err)
 	}
 	c.client = ssh.NewClient(sc, chans, reqs)
+	end.over.Store(c.client)
 	r.wg.Go(func() {
 		_ = c.client.Wait()
 		close(c.dead)
@@ -311,4 +315,23 @@ func (c *conn) keepAlive(every time.Duration) {
 			return
 		}
 	}
+}
+
+// oneEnd is a transport whose writers learn of its end before its reader does. x/crypto/ssh (v0.58.0, handshake.go,
+// readLoop and writePacket) tells the reader first, and swallows the first error of a write: a channel that is opened in
+// between is never answered.
+type oneEnd struct {
+	net.Conn
+	over atomic.Pointer[ssh.Client]
+}
+
+func (o *oneEnd) Read(p []byte) (int, error) {
+	n, err := o.Conn.Read(p)
+	if err != nil {
+		_ = o.Conn.Close()
+		if client := o.over.Load(); client != nil {
+			_, _, _ = client.SendRequest("keepalive@openssh.com", false, nil) // fails, and is remembered
+		}
+	}
+	return n, err
 }

@@ -1,6 +1,7 @@
 package sshrun
 
 import (
+	"net"
 	"os"
 
 	"golang.org/x/crypto/ssh"
@@ -13,3 +14,6 @@ func ReplaceHost(file []byte, names []string, keys []ssh.PublicKey) []byte {
 
 // TryLock is tryLock for tests.
 func TryLock(f *os.File) (bool, error) { return tryLock(f) }
+
+// OneEnd wraps a transport as connections do.
+func OneEnd(c net.Conn) net.Conn { return &oneEnd{Conn: c} }
