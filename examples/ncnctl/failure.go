@@ -109,6 +109,8 @@ func verdict(err error) string {
 		return "stopped, and can be resumed"
 	case state == lifecycle.CanceledBy:
 		return "canceled"
+	case state == "" && lifecycle.KindOf(err) == lifecycle.Canceled:
+		return "stopped"
 	case state == lifecycle.NeedsHuman:
 		return "a person is needed"
 	case state == lifecycle.Undecided, lifecycle.KindOf(err) == lifecycle.Unknown:

@@ -62,6 +62,7 @@ func (r *rig) look(c fakes.Call) error {
 // start starts a child process: this test binary, as ncnctl (see TestMain).
 func (r *rig) start(args ...string) (*exec.Cmd, *bytes.Buffer) {
 	cmd := exec.CommandContext(r.Context(), "ncnctl", append([]string{"--site", r.lab.SiteFile()}, args...)...)
+	cmd.Env = append(os.Environ(), hurry)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(r, cmd.Start())

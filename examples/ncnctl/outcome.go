@@ -97,7 +97,7 @@ func (o *outcomes) show(a *app, s *site.Site, rest func(left []string) string) e
 	if o.err == nil && len(left) == 0 {
 		return nil
 	}
-	f := &failure{err: refuse("", "stopped before the next one was begun"), what: "stopped"}
+	f := &failure{err: lifecycle.Errorf(lifecycle.Canceled, "ncnctl", "", "asked to stop before the next one was begun")}
 	if o.err != nil {
 		errors.As(o.err, &f)
 		f = &failure{what: f.what, err: f.err, next: f.next}
