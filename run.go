@@ -127,6 +127,10 @@ func (d *driver) steps(ctx context.Context) error {
 			return &Error{Op: "lifecycle.Step", Step: s.ID, Kind: r.Kind, Err: errors.New(r.Message)} // failed before a crash
 		}
 		if err := d.safePoint(ctx); err != nil {
+			var stop stopped
+			if d.intents[s.ID] && !errors.As(err, &stop) {
+				return d.abandon(ctx, s, err)
+			}
 			return err
 		}
 		if err := d.step(ctx, s); err != nil {
@@ -190,6 +194,34 @@ func (d *driver) step(ctx context.Context, s Step) error {
 		return &Error{Op: "lifecycle.Step", Step: s.ID, Kind: rec.Kind, Err: err}
 	}
 	return nil
+}
+
+// abandon finds out what became of a step that was begun, before its run is canceled: what happens on a target goes on,
+// whoever asked for it.
+func (d *driver) abandon(ctx context.Context, s Step, cause error) error {
+	rec := Record{Type: RecordResult, Step: s.ID, Outcome: OutcomeFailed, Kind: Canceled, Message: "it was begun, and had not come about when the run was canceled"}
+	looked, done := Errorf(Unknown, "lifecycle.Step", "", "nothing tells whether %s happened", s.ID), false
+	if s.Done != nil {
+		within, cancel := d.within(ctx, s)
+		done, looked = s.Done(within)
+		cancel()
+	}
+	switch {
+	case looked != nil && ctx.Err() != nil:
+		return stopped{looked}
+	case looked == nil && done:
+		rec = Record{Type: RecordResult, Step: s.ID, Outcome: OutcomeFound}
+	case looked != nil && s.Effect == OneShot:
+		rec.Kind, rec.Message = Unknown, looked.Error()
+		cause = &Error{Op: "lifecycle.Step", Step: s.ID, Kind: Unknown, Err: multierror.Append(cause, looked)}
+	}
+	if err := d.append(ctx, rec); err != nil {
+		return stopped{err}
+	}
+	d.results[s.ID] = rec
+	delete(d.intents, s.ID)
+	d.emit(Event{Type: EventResult, Step: s.ID, Summary: s.Summary, Outcome: rec.Outcome, Detail: rec.Message})
+	return cause
 }
 
 // attempt looks, checks, records the intent, and acts.
@@ -351,7 +383,7 @@ func (d *driver) stateAfter(cause error) State {
 
 func (d *driver) failedStep() string {
 	for _, s := range d.plan.Steps {
-		if r, ok := d.results[s.ID]; ok && r.Outcome == OutcomeFailed {
+		if r, ok := d.results[s.ID]; ok && r.Outcome == OutcomeFailed && r.Kind != Canceled {
 			return s.ID
 		}
 	}

@@ -351,6 +351,44 @@ func TestCancelWhileDriven(t *testing.T) {
 	require.Contains(t, s.calls, "do z")
 }
 
+// A run that was killed inside a step and is then canceled is looked at first: what was begun has a result (I14).
+func TestCancelAfterCrashInAStep(t *testing.T) {
+	for name, c := range map[string]struct {
+		set   func(*script)
+		step  string
+		state lifecycle.State
+		want  lifecycle.Outcome
+	}{
+		"it had happened":        {set: func(s *script) { s.done["c"] = true }, step: "c", state: lifecycle.CanceledBy, want: lifecycle.OutcomeFound},
+		"it had not happened":    {set: func(*script) {}, step: "c", state: lifecycle.CanceledBy, want: lifecycle.OutcomeFailed},
+		"an idempotent step":     {set: func(*script) {}, step: "b", state: lifecycle.CanceledBy, want: lifecycle.OutcomeFailed},
+		"it cannot be looked at": {set: func(s *script) { s.fail["done c"] = fault(lifecycle.Unavailable) }, step: "c", state: lifecycle.Undecided, want: lifecycle.OutcomeFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, j := newScript(), lifecycle.NewMemJournal()
+			crash(t, s, j, func(r lifecycle.Record) bool { return r.Type == lifecycle.RecordIntent && r.Step == c.step })
+			c.set(s)
+			err := lifecycle.Cancel(t.Context(), "run-1", planner(s), "no more", lifecycle.WithJournal(j))
+			if c.state == lifecycle.CanceledBy {
+				require.NoError(t, err)
+			} else {
+				require.Equal(t, c.state, lifecycle.StateOf(err))
+			}
+			require.NotContains(t, s.calls, "do "+c.step)
+			require.Contains(t, s.calls, "do z", "Finally runs")
+			status, err := lifecycle.StatusOf(t.Context(), j, "run-1")
+			require.NoError(t, err)
+			require.Equal(t, c.state, status.State)
+			for _, step := range status.Steps {
+				require.False(t, step.Begun, "%s has an intent without a result", step.ID)
+				if step.ID == c.step {
+					require.Equal(t, c.want, step.Outcome)
+				}
+			}
+		})
+	}
+}
+
 // A dry run calls Done and Before, and neither Do nor the journal.
 func TestDryRun(t *testing.T) {
 	s := newScript()

@@ -44,6 +44,11 @@ func (w *work) bootParametersStep() lifecycle.Step {
 			if err != nil {
 				return err
 			}
+			if len(w.args.GlobalData) > 0 {
+				if _, err := w.site.BSS.Get(ctx, bss.Global); err != nil {
+					return err
+				}
+			}
 			if w.args.Image == nil {
 				return nil
 			}
