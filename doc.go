@@ -20,7 +20,7 @@
 //
 // Depth 1 says what, depth 2 says with what.
 //
-//	lifecycle   vocabulary and run engine
+//	lifecycle   vocabulary, run engine, and rollouts over many hosts under a policy
 //	power/      verified power transitions and boot device
 //	    ipmi/       over IPMI
 //	bss/        boot parameters, cloud-init data, endpoint history; its HTTP client
@@ -39,6 +39,13 @@
 //
 // Arrows: lifecycle <- {power, bss, backup} <- ncn; fakes imports all of them, and nothing imports fakes. Only packages at
 // depth 2 know a wire or a vendor.
+//
+// A [Rollout] runs a plan on each of many hosts, and its [Policy] says how: how many at once, counting what others took
+// out; canaries and waves; how many may fail; when.
+//
+//	r := lifecycle.Rollout{Policy: lifecycle.Policy{Width: 5}, Hosts: hosts, Planner: ncn.Planner(site),
+//		Plan: func(ctx context.Context, h string) (*lifecycle.Plan, error) { return ncn.Rebuild(ctx, site.Host(h), ncn.Worker) }}
+//	err = r.Run(ctx, lifecycle.WithJournal(journal))
 //
 // # What holds
 //

@@ -23,7 +23,8 @@ type Policy struct {
 	Budget Budget `json:"budget,omitzero"`
 	// PerGroup is how many hosts of one group, see [Rollout.Group], run at once; 0 means no limit.
 	PerGroup int `json:"perGroup,omitempty"`
-	// Serial finishes one group before the next begins; hosts are taken group by group.
+	// Serial finishes one group before the next begins; hosts are taken group by group. Hosts that are held, or that
+	// somebody took out, keep no group from ending.
 	Serial bool `json:"serial,omitempty"`
 	// Windows are when hosts may be started; none means always. What runs when a window closes goes on to its end.
 	Windows []Window `json:"windows,omitempty"`

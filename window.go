@@ -1,8 +1,6 @@
 package lifecycle
 
-import (
-	"time"
-)
+import "time"
 
 // Window is a time of the day in which hosts may be started, on some days of the week. It opens when the clocks at
 // Location first show Start on one of the Days, and closes when they first show End after that, on the next day where
@@ -39,17 +37,20 @@ func (w Window) parse() (window, error) {
 	if len(w.Days) == 0 {
 		out.days = [7]bool{true, true, true, true, true, true, true}
 	}
-	for text, minutes := range map[string]*int{w.Start: &out.start, w.End: &out.end} {
-		clock, err := time.Parse("15:04", text)
-		if err != nil {
-			return out, Errorf(Invalid, op, "", "%q is no time of the day: want 22:00", text)
-		}
-		*minutes = clock.Hour()*60 + clock.Minute()
+	if out.start, err = parseClock(w.Start); err != nil {
+		return out, err
 	}
-	if w.Start == w.End {
-		out.start = out.end // the map had one entry for both
+	out.end, err = parseClock(w.End)
+	return out, err
+}
+
+// parseClock returns the minutes from midnight of "22:00".
+func parseClock(text string) (int, error) {
+	clock, err := time.Parse("15:04", text)
+	if err != nil {
+		return 0, Errorf(Invalid, "lifecycle.Window", "", "%q is no time of the day: want 22:00", text)
 	}
-	return out, nil
+	return clock.Hour()*60 + clock.Minute(), nil
 }
 
 // on returns when the window opens on that day, and closes.

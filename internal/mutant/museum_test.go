@@ -147,8 +147,12 @@ var museum = []exhibit{
 
 // elsewhere are the exhibits whose scenes need what only their own package has.
 var elsewhere = map[string]string{
-	"fsync-skipped":      "I14, lifecycle.TestMutantFsyncSkipped: etcd and others were found to acknowledge what a power failure takes away",
-	"torn-tail-accepted": "I12, lifecycle.TestMutantTornTailAccepted: etcd#20418's kin, a write-ahead log that trusts its last record",
+	"fsync-skipped":          "I14, lifecycle.TestMutantFsyncSkipped: a record that was acknowledged, and is gone after a power failure",
+	"torn-tail-accepted":     "I12, lifecycle.TestMutantTornTailAccepted: a log that trusts its last record, whatever its checksum says",
+	"budget-counts-only-own": "I10, lifecycle.TestMutantsOfDecide: system-upgrade-controller and others count only the nodes that they took out themselves",
+	"percent-before-minimum": "I10, lifecycle.TestMutantsOfDecide: a share of failures that is judged before enough hosts were tried: the first failure is 100 percent",
+	"window-end-starts":      "I10, lifecycle.TestMutantsOfDecide: kured#620: a start at the end of the maintenance window",
+	"resume-loses-width":     "I12, lifecycle.TestMutantResumeLosesWidth: a rollout that is taken up again with everything at once",
 }
 
 // plain is a rebuild; how it ends does not matter, only what it breaks.
