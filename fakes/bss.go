@@ -1,7 +1,6 @@
 package fakes
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,6 +8,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ncnkit/lifecycle"
@@ -26,8 +26,9 @@ type bssStore struct {
 	tokens  int                    // referral tokens handed out
 	hsm     hardware
 
-	global   map[string]any // Global meta-data as /meta-data remembers them
-	globalAt int64          // since when, in Unix seconds
+	decoded  map[string]bss.CloudInit // of records, by their text; never handed out
+	global   map[string]any           // Global meta-data as /meta-data remembers them
+	globalAt int64                    // since when, in Unix seconds
 }
 
 // bootRecord is what is kept for one host. It is never changed in place.
@@ -49,6 +50,7 @@ func newBSSStore(now func() time.Time) *bssStore {
 	return &bssStore{
 		now:   now,
 		hosts: map[string]bootRecord{}, before: map[string]*bootRecord{}, images: map[string]bootImage{}, fetches: map[string]int64{},
+		decoded: map[string]bss.CloudInit{},
 	}
 }
 
@@ -291,19 +293,52 @@ func (f *bssFace) Get(ctx context.Context, host string) (bss.Entry, error) {
 		if !ok {
 			return &Refusal{lifecycle.NotFound, "Cannot find boot parameters for requested Hosts"}
 		}
-		entry = r.entry(host)
+		entry = f.c.bss.entry(host, r)
 		return nil
 	})
 	return entry, lifecycle.Wrap(err, "bss.Get", host)
 }
 
-// entry returns the record as [bss.Client] decodes it.
-func (r bootRecord) entry(host string) bss.Entry {
-	e := bss.Entry{Hosts: []string{host}, Params: r.params, Kernel: r.kernel, Initrd: r.initrd}
-	dec := json.NewDecoder(bytes.NewReader([]byte(r.cloudInit)))
-	dec.UseNumber()
-	_ = dec.Decode(&e.CloudInit) // encodeCloudInit wrote it
-	return e
+// entry returns the record as [bss.Client] decodes it. Whoever waits for a node asks often, so what was decoded is kept.
+func (s *bssStore) entry(host string, r bootRecord) bss.Entry {
+	ci, ok := s.decoded[r.cloudInit]
+	if !ok {
+		dec := json.NewDecoder(strings.NewReader(r.cloudInit))
+		dec.UseNumber()
+		_ = dec.Decode(&ci) // encodeCloudInit wrote it
+		if len(s.decoded) >= 1000 {
+			clear(s.decoded)
+		}
+		s.decoded[r.cloudInit] = ci
+	}
+	ci.MetaData, ci.UserData = cloneMap(ci.MetaData), cloneMap(ci.UserData)
+	return bss.Entry{Hosts: []string{host}, Params: r.params, Kernel: r.kernel, Initrd: r.initrd, CloudInit: ci}
+}
+
+func cloneMap(m map[string]any) map[string]any {
+	if m == nil {
+		return nil
+	}
+	return cloneValue(m).(map[string]any)
+}
+
+// cloneValue copies what came from JSON.
+func cloneValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, member := range v {
+			out[key] = cloneValue(member)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, element := range v {
+			out[i] = cloneValue(element)
+		}
+		return out
+	}
+	return v
 }
 
 func (f *bssFace) Patch(ctx context.Context, p bss.Patch) error {
@@ -358,10 +393,8 @@ func (f *bssFace) LastFetch(ctx context.Context, host, endpoint string) (int64, 
 func (c *Cluster) nameOf(xname string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name, m := range c.machines {
-		if m.node.XName == xname {
-			return name
-		}
+	if m := c.byXName[xname]; m != nil {
+		return m.node.Name
 	}
 	return xname
 }

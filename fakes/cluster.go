@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -42,16 +41,18 @@ type Cluster struct {
 
 	mu       sync.Mutex
 	machines map[string]*Machine // by node name
-	routes   map[string]string   // node name -> name of the machine that answers there
+	byXName  map[string]*Machine
+	byBMC    map[string]*Machine
+	routes   map[string]string // node name -> name of the machine that answers there
 	bss      *bssStore
 	objects  map[string]object
 	faults   []*fault
 	record   []Call
 	breaches []Breach
-	timers   []timer
-	playing  time.Time // the due time of the timer that is running
-	seq      int
-	allowed  map[string]bool // nodes that may stay armed
+	timers   []timer                     // in the order in which they are due
+	playing  time.Time                   // the due time of the timer that is running
+	out      map[string]lifecycle.Outage // nodes that somebody took out of service
+	allowed  map[string]bool             // nodes that may stay armed
 	commands map[string]CommandFunc
 	watched  lifecycle.Journal // what the checks read; the cluster's own journal unless Watch says otherwise
 	kept     backup.Store      // where the checks find backups; nil is the cluster's own store
@@ -66,7 +67,6 @@ type Cluster struct {
 
 type timer struct {
 	due time.Time
-	seq int
 	run func()
 }
 
@@ -85,8 +85,11 @@ func New(layout Layout) *Cluster {
 		layout:   layout,
 		journal:  lifecycle.NewMemJournal(),
 		machines: map[string]*Machine{},
+		byXName:  map[string]*Machine{},
+		byBMC:    map[string]*Machine{},
 		routes:   map[string]string{},
 		objects:  map[string]object{},
+		out:      map[string]lifecycle.Outage{},
 		allowed:  map[string]bool{},
 		commands: map[string]CommandFunc{},
 		before:   map[string]int{},
@@ -237,22 +240,22 @@ func (c *Cluster) now() time.Time { return time.Now() }
 
 // schedule has run called, under the lock, when d has passed and somebody looks.
 func (c *Cluster) schedule(d time.Duration, run func()) {
-	c.seq++
 	from := c.now()
 	if !c.playing.IsZero() {
 		from = c.playing
 	}
-	c.timers = append(c.timers, timer{from.Add(d), c.seq, run})
+	next := timer{from.Add(d), run}
+	at := len(c.timers)
+	for at > 0 && c.timers[at-1].due.After(next.due) {
+		at--
+	}
+	c.timers = slices.Insert(c.timers, at, next)
 }
 
 // advance lets happen what is due. The world moves when it is looked at; nobody can tell the difference.
 func (c *Cluster) advance() {
 	now := c.now()
 	for {
-		sort.Slice(c.timers, func(i, j int) bool {
-			a, b := c.timers[i], c.timers[j]
-			return a.due.Before(b.due) || a.due.Equal(b.due) && a.seq < b.seq
-		})
 		if len(c.timers) == 0 || c.timers[0].due.After(now) {
 			c.playing = time.Time{}
 			return

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -184,8 +185,29 @@ func (m *Machine) probe(name string) string {
 	return ""
 }
 
-// snapshot is what disks.sh prints.
+// snapshot is what disks.sh prints. It is kept until a device is another one, because it is asked for often.
 func (m *Machine) snapshot() []byte {
+	var key []byte
+	for _, root := range m.disks {
+		root.walk(func(d *Device) { key = d.appendKey(key) })
+	}
+	if string(key) != m.printedFor {
+		m.printed, m.printedFor = m.printSnapshot(), string(key)
+	}
+	return slices.Clone(m.printed)
+}
+
+// appendKey appends all that is printed of the device.
+func (d *Device) appendKey(key []byte) []byte {
+	for _, field := range [...]string{d.Name, d.Type, d.Tran, d.WWN, d.Serial, d.Model, d.Signature, d.Mount} {
+		key = append(append(key, field...), 0)
+	}
+	key = strconv.AppendInt(key, d.Size, 10)
+	key = strconv.AppendBool(key, d.ReadOnly)
+	return strconv.AppendInt(key, int64(len(d.Children)), 10)
+}
+
+func (m *Machine) printSnapshot() []byte {
 	out := m.lsblkJSON()
 	var names []string
 	for _, d := range m.list("") {

@@ -15,6 +15,7 @@ type Op string
 // The operations. Those of the second group change something.
 const (
 	InventoryRead Op = "inventory.read"
+	OutRead       Op = "out.read"
 	PowerState    Op = "power.state"
 	PowerBoot     Op = "power.boot"
 	BSSGet        Op = "bss.get"
@@ -70,6 +71,7 @@ type fault struct {
 	late   time.Duration  // the answer is success, and the effect comes later
 	stale  bool           // a read answers what was there before the last write
 	crash  bool           // the node loses power when the effect has happened
+	lie    bool           // a power state is told the wrong way round
 	fired  int
 }
 

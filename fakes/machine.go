@@ -36,6 +36,8 @@ type Machine struct {
 	boots      int
 	bootID     string
 	generation int    // of the operating system: grows with each installation
+	key        string // public half of its host key, in authorized_keys form; "" until somebody asked
+	keyOf      int    // the generation that key is of
 	image      string // metal.server of what was booted
 	cmdline    string
 	xname      string // what /etc/cray/xname says
@@ -44,6 +46,8 @@ type Machine struct {
 	disks      []*Device
 	keys       []string // host keys that this node's known_hosts has, as the SSH face keeps them
 	pid        int
+	printed    []byte // the last snapshot, and what it is of
+	printedFor string
 	wipes      map[string]*wipeProcess // those that a shell runs, by run and boot
 
 	unseen    power.State         // what a power command asked for, until somebody saw it
@@ -56,8 +60,8 @@ func (c *Cluster) addMachine(n lifecycle.Node) {
 	m.disks = workerDisks(n.Name, 0)
 	m.image = firstImage
 	m.generation = 1
-	m.keys = []string{authorizedKey(hostKey(n.Name, 1))}
-	c.machines[n.Name] = m
+	m.keys = []string{m.authorizedKey()}
+	c.machines[n.Name], c.byXName[n.XName], c.byBMC[n.BMC] = m, m, m
 	params := fmt.Sprintf("console=tty0 ip=mgmt0:dhcp ip=hsn0:auto6 rd.luks metal.server=%s metal.no-wipe=1 root=live:LABEL=SQFSRAID "+
 		"rd.live.overlay=LABEL=ROOTRAID hostname=%s append nosplash quiet", firstImage, n.Name)
 	c.bss.install(n, params)
@@ -240,7 +244,7 @@ func (m *Machine) start(cmdline string) {
 func (m *Machine) finish() {
 	m.finished = true
 	m.write("/var/log/cloud-init-output.log", "Cloud-init v. 23.1 running 'init'\nThe system is finally up, after 183.52 seconds\n", 0o640)
-	m.c.bss.phoneHome(m.node.XName, m.node.Name, authorizedKey(hostKey(m.node.Name, m.generation)))
+	m.c.bss.phoneHome(m.node.XName, m.node.Name, m.authorizedKey())
 }
 
 func (m *Machine) dir(name string, mode fs.FileMode) {
@@ -439,5 +443,13 @@ func (m *Machine) BMC() string { return m.node.BMC }
 func (m *Machine) AuthorizedKey() string {
 	m.c.mu.Lock()
 	defer m.c.mu.Unlock()
-	return authorizedKey(hostKey(m.node.Name, m.generation))
+	return m.authorizedKey()
+}
+
+// authorizedKey remembers the key, because to make one takes as long as all else that a call does.
+func (m *Machine) authorizedKey() string {
+	if m.keyOf != m.generation {
+		m.key, m.keyOf = authorizedKey(hostKey(m.node.Name, m.generation)), m.generation
+	}
+	return m.key
 }

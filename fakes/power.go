@@ -18,9 +18,9 @@ type powerFace struct{ c *Cluster }
 func (c *Cluster) machineOf(b power.BMC) (*Machine, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name, m := range c.machines {
-		if m.node.BMC == b.Name || m.node.BMC == b.Host {
-			return m, name
+	for _, at := range []string{b.Name, b.Host} {
+		if m := c.byBMC[at]; m != nil {
+			return m, m.node.Name
 		}
 	}
 	return nil, b.Name
@@ -39,8 +39,12 @@ func (f powerFace) call(ctx context.Context, b power.BMC, call Call, effect func
 
 func (f powerFace) State(ctx context.Context, b power.BMC) (power.State, error) {
 	var state power.State
-	err := f.call(ctx, b, Call{Op: PowerState}, func(m *Machine, _ *Call) error {
+	err := f.call(ctx, b, Call{Op: PowerState}, func(m *Machine, call *Call) error {
 		state = m.power
+		if call.fault.lie {
+			state = m.lied()
+			return nil
+		}
 		f.c.looked(m)
 		return nil
 	})

@@ -64,8 +64,7 @@ func (w *work) backupStep() lifecycle.Step {
 			return w.identify(ctx)
 		},
 		Do: func(ctx context.Context) error {
-			e, _ := lifecycle.ExecutionFrom(ctx)
-			info := backup.Info{Host: w.facts.Node.Name, XName: w.facts.Node.XName, Run: e.Run, Created: w.facts.Planned}
+			info := backup.Info{Host: w.facts.Node.Name, XName: w.facts.Node.XName, Run: w.facts.Plan, Created: w.facts.Planned}
 			_, err := backup.Create(ctx, w.site.Backups, w.facts.Backup, info, func(ctx context.Context, tar io.Writer) ([]string, error) {
 				out, err := w.site.Exec.Run(ctx, w.facts.Node, backupCommand(w.paths(), tar))
 				return absent(out.Stderr), explainExec(err, w.facts.Node.Name)

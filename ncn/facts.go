@@ -15,6 +15,7 @@ import (
 type Facts struct {
 	Node    lifecycle.Node `json:"node"`
 	Planned time.Time      `json:"planned"`
+	Plan    string         `json:"plan"` // the ID that the plan was made with; a rollout gives its run another
 
 	UUID string `json:"uuid,omitempty"` // DMI, of the machine that answered
 	Boot string `json:"boot,omitempty"` // the boot that answered
@@ -54,7 +55,7 @@ func (w *work) paths() []string {
 
 // gather reads what the kind of plan needs to know. It writes nothing.
 func (w *work) gather(ctx context.Context, run string) error {
-	w.facts.Planned = w.site.now()
+	w.facts.Planned, w.facts.Plan = w.site.now(), run
 	if w.kind.machine || w.kind.disks {
 		id, err := w.site.inspect(ctx, w.facts.Node, nil)
 		if err != nil {

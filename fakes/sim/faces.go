@@ -44,18 +44,6 @@ type bmcs struct {
 	s *sim
 }
 
-// State lies when it is told to.
-func (b bmcs) State(ctx context.Context, bmc power.BMC) (power.State, error) {
-	state, err := b.Controller.State(ctx, bmc)
-	if !b.s.mark(ctx).lie || err != nil {
-		return state, err
-	}
-	if state == power.On {
-		return power.Off, nil
-	}
-	return power.On, nil
-}
-
 // Do delivers a command twice when it is told to.
 func (b bmcs) Do(ctx context.Context, bmc power.BMC, a power.Action) error {
 	err := b.Controller.Do(ctx, bmc, a)

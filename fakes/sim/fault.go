@@ -24,31 +24,34 @@ const (
 	JournalLost Kind = "journal-lost" // a record is written, and the reply is lost
 	ClockStep   Kind = "clock-step"   // the controller's wall clock jumps by an hour, forth or back
 
-	Refuse     Kind = "refuse"     // a call fails, and has no effect
-	LoseReply  Kind = "lose-reply" // a call has its effect, and the answer is lost
-	Hang       Kind = "hang"       // a call has no effect, and no answer until its caller stops waiting
-	Slow       Kind = "slow"       // a call takes its time
-	Late       Kind = "late"       // a write is answered, and has its effect later
-	Ignore     Kind = "ignore"     // a write is answered, and has no effect
-	Repeat     Kind = "repeat"     // a command is delivered twice
-	Stale      Kind = "stale"      // a read answers what was there before the last write
-	Lie        Kind = "lie"        // a BMC tells the wrong power state, once
-	Torn       Kind = "torn"       // the store keeps something else than what it was given
-	Partition  Kind = "partition"  // one host, or one service, is out of one controller's reach for a while, or only its answers
-	NodeCrash  Kind = "node-crash" // the node loses power when a call to it has had its effect
-	AdminOff   Kind = "admin-off"  // an administrator turns a node off, and perhaps on again
-	AdminBoot  Kind = "admin-boot" // an administrator reboots a node
-	AdminDisk  Kind = "admin-disk" // an administrator puts a disk in
-	AdminMount Kind = "admin-mount"
-	AdminParam Kind = "admin-param" // an administrator adds a boot parameter
-	Misroute   Kind = "misroute"    // another node answers at a node's address, with the same host key
+	Refuse     Kind = "refuse"       // a call fails, and has no effect
+	LoseReply  Kind = "lose-reply"   // a call has its effect, and the answer is lost
+	Hang       Kind = "hang"         // a call has no effect, and no answer until its caller stops waiting
+	Slow       Kind = "slow"         // a call takes its time
+	Late       Kind = "late"         // a write is answered, and has its effect later
+	Ignore     Kind = "ignore"       // a write is answered, and has no effect
+	Repeat     Kind = "repeat"       // a command is delivered twice
+	Stale      Kind = "stale"        // a read answers what was there before the last write
+	Lie        Kind = "lie"          // a BMC tells the wrong power state, once
+	Torn       Kind = "torn"         // the store keeps something else than what it was given
+	Partition  Kind = "partition"    // one host, or one service, is out of one controller's reach for a while, or only its answers
+	NodeCrash  Kind = "node-crash"   // the node loses power when a call to it has had its effect
+	AdminOff   Kind = "admin-off"    // an administrator turns a node off, and perhaps on again
+	AdminBoot  Kind = "admin-boot"   // an administrator reboots a node
+	AdminDisk  Kind = "admin-disk"   // an administrator puts a disk in
+	AdminMount Kind = "admin-mount"  // an administrator mounts a disk
+	AdminSafe  Kind = "admin-disarm" // an administrator disarms a node
+	Cancel     Kind = "cancel"       // an administrator cancels the run of a node
+	AdminParam Kind = "admin-param"  // an administrator adds a boot parameter
+	Misroute   Kind = "misroute"     // another node answers at a node's address, with the same host key
 )
 
 // Kinds returns all kinds.
 func Kinds() []Kind {
 	return []Kind{
 		Crash, CrashAfter, Pause, Rival, JournalFull, JournalLost, ClockStep, Refuse, LoseReply, Hang, Slow, Late, Ignore,
-		Repeat, Stale, Lie, Torn, Partition, NodeCrash, AdminOff, AdminBoot, AdminDisk, AdminMount, AdminParam, Misroute,
+		Repeat, Stale, Lie, Torn, Partition, NodeCrash, AdminOff, AdminBoot, AdminDisk, AdminMount, AdminParam, AdminSafe, Cancel,
+		Misroute,
 	}
 }
 
@@ -62,6 +65,11 @@ type Fault struct {
 
 	pick uint64 // for what the fault itself has to choose
 	skip int    // how many calls that suit it go by
+
+	writes  bool // it waits for a call that changes something
+	begins  bool // it waits for an intent to be recorded
+	inStep  bool // it waits for a step of a run to look at the world
+	meddled bool // an administrator was at work while the controller was down
 }
 
 func (f Fault) String() string {
@@ -89,6 +97,9 @@ func (s *sim) planFaults() []*Fault {
 	for i := range rng.IntN(s.MaxFaults + 1) {
 		f := &Fault{Number: i, Kind: s.Faults[rng.IntN(len(s.Faults))], Step: 1 + rng.IntN(s.Horizon), pick: rng.Uint64() | 1}
 		f.skip = f.below(4)
+		f.writes = f.Kind == LoseReply && f.below(2) == 0
+		f.begins = f.Kind == AdminMount && f.below(2) == 0
+		f.inStep = f.Kind == Pause && f.below(4) > 0
 		if !slices.Contains(s.Without, i) {
 			all = append(all, f)
 		}
@@ -103,18 +114,25 @@ func (s *sim) fire(f *Fault, format string, args ...any) {
 	s.troubled(0)
 }
 
-// gentle reports whether nothing happened that a run could not survive.
-func (s *sim) gentle() bool {
+// gentle reports whether nothing happened that a run could not survive, and whether no two controllers were at it.
+func (s *sim) gentle() (gentle, alone bool) {
+	alone = true
 	for _, f := range s.faults {
+		if !f.Fired {
+			continue
+		}
 		switch f.Kind {
-		case Crash, CrashAfter, Pause, Rival, JournalFull, JournalLost, ClockStep:
-		default:
-			if f.Fired {
-				return false
+		case Pause, Rival:
+			alone = false
+		case Crash, CrashAfter, JournalFull, JournalLost, ClockStep:
+			if f.meddled {
+				return false, false
 			}
+		default:
+			return false, false
 		}
 	}
-	return true
+	return true, alone
 }
 
 // verdict decides about a call: what a partition or a fault makes of it.
@@ -126,7 +144,7 @@ func (s *sim) verdict(g *gate) (verdict, string) {
 		if f.Step > s.step {
 			break
 		}
-		if f.Fired || !suits(f.Kind, g) {
+		if f.Fired || !suits(f.Kind, g) || f.writes && !g.writes {
 			continue
 		}
 		if f.skip > 0 {
@@ -208,7 +226,7 @@ func (s *sim) inflict(f *Fault, g *gate) verdict {
 	case Stale:
 		w.Stale(m)
 	case Lie:
-		return verdict{lie: true}
+		w.Lie(m)
 	case Repeat:
 		return verdict{repeat: true}
 	case Torn:
@@ -228,6 +246,7 @@ func (s *sim) crash(f *Fault, g *gate) verdict {
 	f.Detail = fmt.Sprintf("%s, restarted after %v", g.p.Name, d.Round(time.Second))
 	s.at(d, func() { s.start(s.root) })
 	if f.below(4) == 0 {
+		f.meddled = true
 		s.at(d/2, func() { s.meddle([...]Kind{AdminDisk, AdminMount, AdminBoot, AdminOff}[f.below(4)], f, g.host) })
 	}
 	if f.Kind == Crash {

@@ -19,6 +19,7 @@ type gate struct {
 	run    string
 	step   string
 	detail string
+	strand string
 	writes bool // to a target other than the journal
 	seq    int
 	open   chan verdict
@@ -33,7 +34,6 @@ type verdict struct {
 	err    error  // the call's answer; it does not reach its target
 	after  func() // when the call has had its effect
 	lost   error  // the answer after the effect
-	lie    bool   // a power state is told the wrong way round
 	repeat bool   // the call is delivered twice
 }
 
@@ -64,7 +64,7 @@ func (s *sim) before(c fakes.Call) error {
 		s.outstanding[callKey{ctx, c.Op, c.Host, c.Name}] = v
 		s.mu.Unlock()
 	}
-	if v.lie || v.repeat {
+	if v.repeat {
 		s.mu.Lock()
 		s.marked[ctx] = v
 		s.mu.Unlock()
@@ -106,6 +106,7 @@ func (s *sim) mark(ctx context.Context) verdict {
 
 // pass waits until the simulator lets the call go on, its caller stops waiting, or the process dies.
 func (s *sim) pass(ctx context.Context, g *gate) (verdict, error) {
+	g.strand, _ = ctx.Value(strandKey{}).(string)
 	s.mu.Lock()
 	if g.p.dead {
 		s.mu.Unlock()
@@ -165,7 +166,7 @@ func compareGates(a, b *gate) int {
 	if a.p.number != b.p.number {
 		return a.p.number - b.p.number
 	}
-	for _, pair := range [...][2]string{{a.host, b.host}, {a.run, b.run}, {a.op, b.op}, {a.step, b.step}, {a.name, b.name}, {a.detail, b.detail}} {
+	for _, pair := range [...][2]string{{a.strand, b.strand}, {a.host, b.host}, {a.run, b.run}, {a.op, b.op}, {a.step, b.step}, {a.name, b.name}, {a.detail, b.detail}} {
 		if c := strings.Compare(pair[0], pair[1]); c != 0 {
 			return c
 		}

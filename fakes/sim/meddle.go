@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing/synctest"
 	"time"
 
@@ -23,7 +24,9 @@ func (s *sim) startFaults(g *gate) {
 		}
 		switch f.Kind {
 		case Pause:
-			s.pause(f, g.p)
+			if !f.inStep || g.step != "" && g.world() && !g.writes {
+				s.pause(f, g.p)
+			}
 		case Rival:
 			s.fire(f, "")
 			s.start(s.root)
@@ -32,7 +35,14 @@ func (s *sim) startFaults(g *gate) {
 			s.stepClock(f, g.p)
 		case Partition:
 			s.cut(f, g)
-		case AdminOff, AdminBoot, AdminDisk, AdminMount, AdminParam, Misroute:
+		case AdminOff, AdminBoot, AdminDisk, AdminMount, AdminParam, AdminSafe, Cancel, Misroute:
+			if f.begins && (g.op != "journal.append" || !strings.HasPrefix(g.name, string(lifecycle.RecordIntent))) {
+				continue
+			}
+			if f.begins && f.skip > 0 {
+				f.skip--
+				continue
+			}
 			s.meddle(f.Kind, f, s.someHost(f, g))
 		}
 	}
@@ -66,11 +76,14 @@ func (s *sim) pause(f *Fault, p *Process) {
 	if s.writeOf(p) != nil || p.ended {
 		return
 	}
-	d := f.within(2*time.Minute, 2*time.Hour)
+	d := f.within(30*time.Second, 2*time.Minute)
+	if f.below(2) == 0 {
+		d = f.within(2*time.Minute, 2*time.Hour)
+	}
 	s.fire(f, "%s for %v", p.Name, d.Round(time.Second))
-	p.paused = true
+	p.paused, p.lapsed = true, true
 	p.mem.Expire()
-	s.at(f.within(0, time.Minute), func() { s.start(s.root) })
+	s.at(f.within(0, min(d, time.Minute)), func() { s.start(s.root) })
 	s.at(d, func() { p.paused = false })
 }
 
@@ -124,9 +137,16 @@ func (s *sim) meddle(k Kind, f *Fault, host string) {
 	case AdminDisk:
 		s.addDisk(m, "")
 	case AdminMount:
+		s.w.Advance()
 		said = mountLast(m)
 	case AdminParam:
 		s.addParam(m, f)
+	case AdminSafe:
+		if err := bss.Disarm(context.Background(), s.w.BSS(), m.XName()); err != nil {
+			said = err.Error()
+		}
+	case Cancel:
+		said = s.cancel(m)
 	case Misroute:
 		said = s.misroute(m, f)
 	}
@@ -170,6 +190,11 @@ func AddDisk(m *fakes.Machine, signature string) {
 
 // mountLast mounts the last disk, unless something stands on it.
 func mountLast(m *fakes.Machine) string {
+	for _, name := range m.Files("/run/lifecycle/wipe") {
+		if strings.HasSuffix(name, "/alive") {
+			return "is being erased" // between the node's last check and its first write: nobody can close that window
+		}
+	}
 	said := "has nothing to mount"
 	m.Disks(func(disks []*fakes.Device) []*fakes.Device {
 		if last := disks[len(disks)-1]; len(last.Children) == 0 && last.Mount == "" {
@@ -179,6 +204,24 @@ func mountLast(m *fakes.Machine) string {
 		return disks
 	})
 	return said
+}
+
+// cancel asks for the end of the open run of a node.
+func (s *sim) cancel(m *fakes.Machine) string {
+	ctx := context.Background()
+	runs, _ := s.w.Journal().Runs(ctx)
+	for _, id := range runs {
+		status, err := lifecycle.StatusOf(ctx, s.w.Journal(), id)
+		if err != nil || status.Target != m.Name() || status.State != lifecycle.Open {
+			continue
+		}
+		req := lifecycle.Request{Action: lifecycle.ActionCancel, Actor: "administrator", Because: "in a hurry", Time: time.Now()}
+		if err := s.w.Journal().Ask(ctx, id, req); err != nil {
+			return err.Error()
+		}
+		return "run " + id
+	}
+	return "has no open run"
 }
 
 // addParam changes boot parameters between two calls of everybody else.

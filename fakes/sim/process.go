@@ -31,6 +31,7 @@ type Process struct {
 	// guarded by s.mu
 	dead   bool
 	paused bool
+	lapsed bool          // it was paused for longer than its lease lasts
 	offset time.Duration // of its clock
 	runs   int
 	busy   time.Time // when its last slow write is through
@@ -56,6 +57,15 @@ func (p *Process) Now() time.Time {
 // Rand returns numbers that only the seed and what decide: the same to every process.
 func (p *Process) Rand(what string) *rand.Rand { return p.s.rand("work " + what) }
 
+type strandKey struct{}
+
+// Strand names what is done under the returned context. Calls that wait at the same time and are alike in all else are told
+// apart by it, so that the run can be repeated: two goroutines that list the runs of the journal, say. [Process.Each] names
+// its calls by the host.
+func Strand(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, strandKey{}, name)
+}
+
 // Each calls f for each host, with at most width at a time, and returns the first error. It ends when all have.
 func (p *Process) Each(ctx context.Context, hosts []string, width int, f func(ctx context.Context, host string) error) error {
 	slots := make(chan struct{}, max(1, width))
@@ -70,7 +80,7 @@ func (p *Process) Each(ctx context.Context, hosts []string, width int, f func(ct
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			errs[i] = p.guard(func() error { return f(ctx, host) })
+			errs[i] = p.guard(func() error { return f(Strand(ctx, host), host) })
 		})
 	}
 	wg.Wait()

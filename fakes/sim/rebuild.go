@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ncnkit/lifecycle"
+	"github.com/ncnkit/lifecycle/fakes"
 	"github.com/ncnkit/lifecycle/ncn"
 )
 
@@ -22,17 +23,23 @@ func Rebuilds(width int, opts ...ncn.Option) Work {
 // steps of runs that it finds open.
 func Plans(width int, plan func(ctx context.Context, p *Process, host string) (*lifecycle.Plan, error), planner func(*Process) lifecycle.Planner) Work {
 	return func(ctx context.Context, p *Process) error {
-		var hosts []string
-		for _, m := range p.Cluster.Machines() {
-			if n, err := p.Cluster.Node(context.Background(), m.Name()); err == nil && n.Role == lifecycle.Worker {
-				hosts = append(hosts, n.Name)
-			}
-		}
-		return p.Each(ctx, hosts, width, func(ctx context.Context, host string) error {
+		return p.Each(ctx, workers(p.Cluster), width, func(ctx context.Context, host string) error {
 			t := &task{p: p, host: host, plan: plan, planner: planner(p)}
 			return t.drive(ctx)
 		})
 	}
+}
+
+// workers returns the names of the cluster's workers.
+func workers(w *fakes.Cluster) []string {
+	var hosts []string
+	nodes, _ := w.Nodes(context.Background()) // nothing befalls a call of ours
+	for _, n := range nodes {
+		if n.Role == lifecycle.Worker {
+			hosts = append(hosts, n.Name)
+		}
+	}
+	return hosts
 }
 
 // task brings one host to an end.
@@ -44,9 +51,10 @@ type task struct {
 }
 
 const (
-	tries  = 5           // of planning
-	wait   = time.Minute // until the next look
-	rounds = 4 * 24 * 60 // more than the bound
+	tries    = 5                // of planning
+	wait     = time.Minute      // until the next look
+	patience = 10 * time.Minute // with planning
+	rounds   = 4 * 24 * 60      // more than the bound
 )
 
 func (t *task) drive(ctx context.Context) error {
@@ -69,16 +77,14 @@ func (t *task) drive(ctx context.Context) error {
 				refusals++
 			}
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || last == nil {
 			return ctx.Err()
 		}
 		if refusals == tries {
 			return fmt.Errorf("%s was refused %d times: %w", t.host, tries, last)
 		}
-		if last != nil {
-			if err := pauseFor(ctx, wait); err != nil {
-				return err
-			}
+		if err := pauseFor(ctx, wait); err != nil {
+			return err
 		}
 	}
 	return last
@@ -95,7 +101,9 @@ func passing(err error) bool {
 }
 
 func (t *task) begin(ctx context.Context) error {
-	plan, err := t.plan(ctx, t.p, t.host)
+	planning, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	plan, err := t.plan(planning, t.p, t.host)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ type Config struct {
 	// Without leaves out faults of the seed, by their numbers: what shrinking found not to matter.
 	Without []int
 
-	// Poll is the site's; 0 means 15 s.
+	// Poll is the site's; 0 means 30 s.
 	Poll time.Duration
 	// Bound is how long after the end of the last fault the runs may take to end; 0 means 24 h.
 	Bound time.Duration
@@ -61,6 +61,7 @@ type Result struct {
 	Breaches []fakes.Breach
 	At       int // how many calls had been made when the first breach was seen
 	Ends     []End
+	Err      error // of the Works that gave up in a process that lived
 	Steps    int
 	Elapsed  time.Duration // of the cluster's time
 }
@@ -117,7 +118,7 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxSteps, 50_000)
 	set(&c.CheckEvery, 100)
 	if c.Poll == 0 {
-		c.Poll = 15 * time.Second
+		c.Poll = 30 * time.Second
 	}
 	if c.Bound == 0 {
 		c.Bound = 24 * time.Hour
@@ -129,7 +130,7 @@ func (c Config) withDefaults() Config {
 func (s *sim) result() Result {
 	r := Result{
 		Config: s.asked, Hash: s.hash.Sum64(), Trace: s.trace, Steps: s.step, Elapsed: s.elapsed,
-		Breaches: s.breaches, At: s.firstBreach, Ends: s.ends,
+		Breaches: s.breaches, At: s.firstBreach, Ends: s.ends, Err: s.givenUp,
 	}
 	for _, f := range s.faults {
 		if f.Fired {
