@@ -197,7 +197,7 @@ func (c *MemController) callHook(before bool, lease Lease, rec Record) error {
 		return err
 	}
 	hook := m.hook
-	if before {
+	if before && hook != nil {
 		rec, _, err = c.encode(lease, rec)
 	}
 	m.mu.Unlock()

@@ -504,6 +504,9 @@ func (d *rolloutDriver) ended(ctx context.Context, res hostResult) {
 	delete(d.running, res.host)
 	h := &d.state.Hosts[res.host]
 	if res.open {
+		if res.err != nil {
+			d.stop(Wrap(res.err, "lifecycle.Rollout", h.Host))
+		}
 		return
 	}
 	rec := Record{Type: RecordResult, Step: h.Host, Outcome: OutcomeDone}

@@ -26,7 +26,7 @@ type hostRun struct {
 type hostResult struct {
 	host int
 	err  error
-	open bool // it was stopped, and is to be resumed
+	open bool // its run is open: it was stopped, or, with an error, could not be driven on
 }
 
 // launch runs a host, or takes its run up.
@@ -69,6 +69,8 @@ func (h *hostRun) drive(ctx context.Context, takeUp bool) (err error, open bool)
 			return nil, true
 		case h.isHeld(err) && time.Since(began) < hostPatience:
 			attempt--
+		case attempt == hostAttempts && StateOf(err) == Open:
+			return err, true
 		case !again && StateOf(err) != Open, attempt == hostAttempts:
 			return err, false
 		}

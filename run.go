@@ -73,7 +73,11 @@ func Run(ctx context.Context, p *Plan, opts ...Option) error {
 		return errors.Join(Wrap(err, op, p.Target), d.release(ctx))
 	}
 	if err := d.append(ctx, Record{Type: RecordPlan, Plan: p.record()}); err != nil {
-		return errors.Join(&Error{Op: op, Host: p.Target, Kind: KindOf(err), Err: &StateError{p.ID, Refused, err}}, d.release(ctx))
+		state := Refused
+		if KindOf(err) == Unknown { // the plan may be durable, and is then found open
+			state = Open
+		}
+		return errors.Join(&Error{Op: op, Host: p.Target, Kind: KindOf(err), Err: &StateError{p.ID, state, err}}, d.release(ctx))
 	}
 	return d.drive(ctx, op)
 }

@@ -176,7 +176,8 @@ func (p *wipeProcess) end(state string) {
 // wipeLook is wipe-look.sh.
 func (m *Machine) wipeLook(run string, stdout io.Writer) {
 	dir := wipeDir + run
-	fmt.Fprintf(stdout, "boot %s\n", m.bootID)
+	xname, _ := m.readFile("/etc/cray/xname")
+	fmt.Fprintf(stdout, "xname %suuid %s\nboot %s\n", xname, m.uuid, m.bootID)
 	if _, err := m.stat(dir + "/token"); err != nil {
 		fmt.Fprintln(stdout, "absent")
 		return

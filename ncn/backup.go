@@ -28,13 +28,28 @@ func (w *work) identifyStep() lifecycle.Step {
 		ID: "identify", Effect: lifecycle.Read,
 		Summary: "see that the machine that answers is " + w.facts.Node.XName + ", as it was when the plan was made",
 		Do: func(ctx context.Context) error {
-			if err := w.identify(ctx); err != nil || !w.kind.disks {
+			if err := w.asPlanned(ctx); err != nil || !w.kind.disks {
 				return err
 			}
 			_, err := w.sameDisks(ctx)
 			return err
 		},
 	}
+}
+
+// asPlanned is identify for what comes before the plan's own reboot: the node must be on the boot that the plan saw.
+func (w *work) asPlanned(ctx context.Context) error {
+	id, err := w.site.inspect(ctx, w.facts.Node, nil)
+	if err != nil {
+		return explainExec(err, w.facts.Node.Name)
+	}
+	if err := checkIdentity(&w.facts, id); err != nil {
+		return err
+	}
+	if id.Boot != w.facts.Boot {
+		return lifecycle.Errorf(lifecycle.Precondition, "ncn.identify", w.facts.Node.Name, "the node was rebooted since the plan was made; make a new plan")
+	}
+	return nil
 }
 
 // identify compares the machine that answers with the plan's.
@@ -61,7 +76,7 @@ func (w *work) backupStep() lifecycle.Step {
 			if len(w.paths()) == 0 {
 				return lifecycle.Errorf(lifecycle.Invalid, "ncn.Backup", w.facts.Node.Name, "no path is named for a %s; name some with Paths", w.args.Role)
 			}
-			return w.identify(ctx)
+			return w.asPlanned(ctx)
 		},
 		Do: func(ctx context.Context) error {
 			info := backup.Info{Host: w.facts.Node.Name, XName: w.facts.Node.XName, Run: w.facts.Plan, Created: w.facts.Planned}

@@ -55,9 +55,6 @@ func (w *work) bootParametersStep() lifecycle.Step {
 			return bss.SetImage(&e, node.Role, *w.args.Image)
 		},
 		Do: func(ctx context.Context) error {
-			if err := lifecycle.StillDriving(ctx); err != nil {
-				return err
-			}
 			if w.args.Image != nil {
 				set := func(e *bss.Entry) error { return bss.SetImage(e, node.Role, *w.args.Image) }
 				if err := bss.Update(ctx, w.site.BSS, node.XName, set); err != nil {

@@ -141,7 +141,9 @@ func (r *request) plan(ctx context.Context, kindName string, h Host) (*lifecycle
 			return nil, err
 		}
 	}
-	w := &work{kind: k, site: h.site, run: h.site.newID(), args: r.args}
+	w := &work{kind: k, site: fenced(h.site), args: r.args}
+	ctx, cancel := context.WithTimeout(ctx, planTimeout)
+	defer cancel()
 	p, err := w.plan(ctx, h.Name)
 	if err != nil {
 		return nil, err
@@ -159,6 +161,7 @@ func (w *work) plan(ctx context.Context, name string) (*lifecycle.Plan, error) {
 	if w.facts.Node, err = w.site.Inventory.Node(ctx, name); err != nil {
 		return nil, err
 	}
+	w.run = w.site.newID()
 	if got := w.facts.Node.Role; w.args.Role != "" && got != w.args.Role {
 		return nil, lifecycle.Errorf(lifecycle.Precondition, "ncn.plan", "", "%s is a %s, not a %s; the inventory decides", name, got, w.args.Role)
 	}
@@ -195,7 +198,7 @@ func Planner(site *Site, opts ...Option) lifecycle.Planner {
 		for _, o := range opts {
 			o(r)
 		}
-		w := &work{kind: k, site: site}
+		w := &work{kind: k, site: fenced(site)}
 		if err := json.Unmarshal(args, &w.args); err != nil {
 			return nil, lifecycle.Errorf(lifecycle.Invalid, op, "", "the arguments in the journal: %w", err)
 		}
@@ -242,6 +245,7 @@ func do(ctx context.Context, op, kindName string, h Host, role lifecycle.Role, o
 
 // The bounds on what a node may take.
 const (
+	planTimeout   = 10 * time.Minute
 	wipeTimeout   = 30 * time.Minute
 	backupTimeout = 30 * time.Minute
 	powerTimeout  = 10 * time.Minute

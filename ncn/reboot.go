@@ -86,12 +86,9 @@ func bmcName(node lifecycle.Node) string {
 	return node.BMC
 }
 
-// onBMC reads the journal once more before a BMC is commanded, because a BMC cannot tell an old driver from a new one.
+// onBMC tells the run's observers what a BMC is waited for.
 func (w *work) onBMC(act func(context.Context, ...power.Option) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if err := lifecycle.StillDriving(ctx); err != nil {
-			return err
-		}
 		opts := []power.Option{power.WithProgress(func(what, why string) { lifecycle.Notify(ctx, what, why) })}
 		if w.site.Poll > 0 {
 			opts = append(opts, power.WithPoll(w.site.Poll, w.site.Poll))
@@ -133,8 +130,11 @@ func (w *work) waitBootScript(ctx context.Context, bmc power.BMC) error {
 			return fetched, "", err
 		}
 		state, err := w.site.Power.State(ctx, bmc)
-		if err != nil || state == power.On || again == 2 {
-			return false, "not fetched since the plan was made", err
+		if err != nil {
+			return false, "", lookAgain(err)
+		}
+		if state == power.On || again == 2 {
+			return false, "not fetched since the plan was made", nil
 		}
 		again++
 		return false, "it was off again", w.onBMC(func(ctx context.Context, opts ...power.Option) error {
@@ -207,6 +207,9 @@ func (w *work) keepHostKey(ctx context.Context) error {
 	}
 	keys, err := w.announced(ctx)
 	if err != nil {
+		return err
+	}
+	if err := lifecycle.StillDriving(ctx); err != nil {
 		return err
 	}
 	return keeper.KeepHostKeys(ctx, w.facts.Node, keys)

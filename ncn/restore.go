@@ -38,6 +38,9 @@ func (w *work) restoreStep() lifecycle.Step {
 		Before: w.identify,
 		Do: func(ctx context.Context) error {
 			m, err := backup.Restore(ctx, w.site.Backups, w.facts.Backup, func(ctx context.Context, tar io.Reader, _ backup.Manifest) error {
+				if err := lifecycle.StillDriving(ctx); err != nil {
+					return err
+				}
 				_, err := w.site.Exec.Run(ctx, w.facts.Node, restoreCommand(tar))
 				return explainExec(err, w.facts.Node.Name)
 			})

@@ -3,6 +3,7 @@ package ncn
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -49,7 +50,7 @@ func size(bytes int64) string { return fmt.Sprintf("%.1f GB", float64(bytes)/1e9
 
 // mayWipe is every check before the erasing: the backup, the machine, the disks.
 func (w *work) mayWipe(ctx context.Context) error {
-	if err := w.identify(ctx); err != nil {
+	if err := w.asPlanned(ctx); err != nil {
 		return err
 	}
 	if _, err := w.sameDisks(ctx); err != nil {
@@ -223,18 +224,33 @@ func (w *work) blank(ctx context.Context) (bool, error) {
 
 // look is how far the erasing has come.
 type look struct {
+	xname  string
+	uuid   string
 	boot   string
 	state  string // absent, running, refused, failed, done
 	detail string
 	alive  bool
 }
 
+// lookAgain makes the error of a question that changes nothing one after which it is asked again: a connection that was
+// cut, or a command that failed, tells nothing of how far the erasing has come.
+func lookAgain(err error) error {
+	if errors.Is(err, lifecycle.Denied) {
+		return err
+	}
+	return lifecycle.Errorf(lifecycle.Unavailable, "ncn.look", "", "%w", err)
+}
+
 func (w *work) look(ctx context.Context, token string) (look, error) {
 	out, err := w.site.Exec.Run(ctx, w.facts.Node, command("ncn.wipe-look", token))
 	if err != nil {
-		return look{}, explainExec(err, w.facts.Node.Name)
+		return look{}, lookAgain(explainExec(err, w.facts.Node.Name))
 	}
-	return parseLook(out.Stdout), nil
+	l := parseLook(out.Stdout)
+	if l.xname != w.facts.Node.XName || l.uuid != w.facts.UUID {
+		return look{}, lifecycle.Errorf(lifecycle.Unavailable, "ncn.Wipe", w.facts.Node.Name, "another machine answers: %s, UUID %s", l.xname, l.uuid)
+	}
+	return l, nil
 }
 
 func parseLook(out []byte) look {
@@ -242,6 +258,10 @@ func parseLook(out []byte) look {
 	for line := range bytes.Lines(out) {
 		tag, value, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
 		switch tag {
+		case "xname":
+			l.xname = value
+		case "uuid":
+			l.uuid = value
 		case "boot":
 			l.boot = value
 		case "alive":
@@ -298,9 +318,6 @@ func (w *work) armStep() lifecycle.Step {
 			return len(values) == 1 && values[0] == "0", nil
 		},
 		Do: func(ctx context.Context) error {
-			if err := lifecycle.StillDriving(ctx); err != nil {
-				return err
-			}
 			return bss.Arm(ctx, w.site.BSS, node.XName)
 		},
 	}
@@ -316,9 +333,6 @@ func (w *work) disarmStep(id string) lifecycle.Step {
 			return err == nil && !bss.Armed(e), err
 		},
 		Do: func(ctx context.Context) error {
-			if err := lifecycle.StillDriving(ctx); err != nil {
-				return err
-			}
 			return bss.Disarm(ctx, w.site.BSS, node.XName)
 		},
 	}

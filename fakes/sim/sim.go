@@ -105,7 +105,7 @@ func Check(t *testing.T, cfg Config) Result {
 
 func (c Config) withDefaults() Config {
 	if c.Faults == nil {
-		c.Faults = Kinds()
+		c.Faults = likely()
 	}
 	if c.Horizon == 0 {
 		c.Horizon = 120 * max(1, c.Layout.Masters+c.Layout.Workers+c.Layout.Storage+len(c.Layout.Nodes))

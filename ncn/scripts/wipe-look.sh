@@ -2,6 +2,8 @@
 set -eu
 IFS= read -r run
 dir=/run/lifecycle/wipe/$run
+printf 'xname %s\n' "$(cat /etc/cray/xname)"
+printf 'uuid %s\n' "$(cat /sys/class/dmi/id/product_uuid)"
 printf 'boot %s\n' "$(cat /proc/sys/kernel/random/boot_id)"
 if ! [ -e "$dir/token" ]; then
   printf 'absent\n'
