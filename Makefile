@@ -22,9 +22,13 @@ test:
 mutants:
 	$(GO) test -count=1 -tags mutant -run 'Mutant|Museum|EverySwitch' ./...
 
-## sim: the mutants, and every kill point of a rebuild, without the race detector
+## sim: the mutants, the kill points of a rebuild, and seeds of the simulator, without the race detector
+SEEDS ?= 2000
 sim: mutants
 	$(GO) test -count=1 -run 'Kill|Fleet' -v ./ncn | grep -E '^(ok|FAIL|---|panic)|points|time'
+	$(GO) test -count=1 ./fakes/sim -v -run 'TestSeeds|TestReplay' -sim.seeds=$(SEEDS) -sim.replays=$$(( $(SEEDS) / 2 )) $(if $(SEED),-sim.seed=$(SEED)) | grep -vE '^ *(===|--- PASS)'
+	$(GO) test -count=1 ./fakes/sim -v -run TestFleets -sim.fleets=$$(( $(SEEDS) / 5 )) | grep -vE '^ *(===|--- PASS)'
+	$(GO) test -count=1 . -run TestDecide -decide-runs=20000
 
 ## itest: real processes and real servers
 itest:
