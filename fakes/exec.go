@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/ncnkit/lifecycle"
+	"github.com/ncnkit/lifecycle/power"
 )
 
 // Exec returns the cluster's nodes as a [lifecycle.Runner] that also keeps host keys. It knows the commands of this
@@ -62,6 +63,9 @@ func (f execFace) Run(ctx context.Context, node lifecycle.Node, cmd lifecycle.Co
 		}
 		if err := f.checkHostKey(m, node, cmd); err != nil {
 			return err
+		}
+		if m.unseen == power.On {
+			m.unseen = "" // it answers: somebody saw it on
 		}
 		return f.c.run(m, call, cmd, bytes.NewReader(stdin), &stdout, &stderr)
 	})

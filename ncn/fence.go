@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/ncnkit/lifecycle"
 	"github.com/ncnkit/lifecycle/backup"
@@ -74,21 +75,25 @@ func (f fencedStore) Put(ctx context.Context, key string, r io.Reader) error {
 	if err := lifecycle.StillDriving(ctx); err != nil {
 		return err
 	}
-	return f.Store.Put(ctx, key, &fencedReader{ctx, r})
+	return f.Store.Put(ctx, key, &fencedReader{ctx: ctx, r: r})
 }
 
-// fencedReader ends in an error when its driver was replaced while it was read: what is stored all or nothing is not stored.
+// fencedReader ends in an error when its driver was replaced while it was read. It looks at the end, so that what is
+// stored all or nothing is not stored, and whenever the stream has gone on for a second, so that a driver that wakes in
+// the middle sends no more of it.
 type fencedReader struct {
-	ctx context.Context
-	r   io.Reader
+	ctx    context.Context
+	r      io.Reader
+	looked time.Time
 }
 
 func (f *fencedReader) Read(p []byte) (int, error) {
 	n, err := f.r.Read(p)
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || time.Since(f.looked) > time.Second {
 		if lost := lifecycle.StillDriving(f.ctx); lost != nil {
-			return n, lost
+			return 0, lost
 		}
+		f.looked = time.Now()
 	}
 	return n, err
 }

@@ -41,7 +41,7 @@ func (w *work) restoreStep() lifecycle.Step {
 				if err := lifecycle.StillDriving(ctx); err != nil {
 					return err
 				}
-				_, err := w.site.Exec.Run(ctx, w.facts.Node, restoreCommand(tar))
+				_, err := w.site.Exec.Run(ctx, w.facts.Node, restoreCommand(&fencedReader{ctx: ctx, r: tar}))
 				return explainExec(err, w.facts.Node.Name)
 			})
 			if err != nil {
