@@ -3,6 +3,7 @@ package ncn_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,11 +27,14 @@ func TestRolloutWaitsForOthers(t *testing.T) {
 		}
 		const poll = 10 * time.Second
 		var took, returned time.Time
+		var mu sync.Mutex
 		begun := map[string]time.Time{}
 		r := lifecycle.Rollout{
 			ID: "r1", Policy: lifecycle.Policy{Width: 2, MaxUnavailable: lifecycle.Amount{Count: 3}}, Hosts: hosts, Out: w.Out, Poll: poll,
 			Plan: func(ctx context.Context, h string) (*lifecycle.Plan, error) {
+				mu.Lock()
 				begun[h] = time.Now()
+				mu.Unlock()
 				return ncn.Rebuild(ctx, site.Host(h), ncn.Worker)
 			},
 			Planner: ncn.Planner(site),
