@@ -27,6 +27,7 @@ var (
 	seeds   = flag.Int("sim.seeds", 600/scale, "how many seeds TestSeeds runs; fewer by default under the race detector")
 	seed    = flag.String("sim.seed", "", "the one seed that TestSeeds runs, or the first of -sim.seeds; \"new\" draws it")
 	without = flag.String("sim.without", "", "faults of the seed to leave out, by number")
+	fleets  = flag.Int("sim.fleets", 60/scale, "how many seeds TestFleets runs, from -sim.seed on")
 	replays = flag.Int("sim.replays", 200/scale, "how many seeds TestReplay runs twice")
 	kinds   = flag.String("sim.faults", "", "the kinds of faults that may befall TestSeeds, separated by commas; empty means all")
 	story   = flag.Bool("sim.story", false, "tell what happened, also when nothing broke")
@@ -139,6 +140,42 @@ func TestSeeds(t *testing.T) {
 	for i := range n {
 		list = append(list, first+uint64(i))
 	}
+	runSeeds(t, list, scenario)
+}
+
+// fleet is what a seed stands for in TestFleets: 5 to 20 workers, rebuilt by a rollout.
+func fleet(seed uint64) sim.Config {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	workers := 5 + rng.IntN(16)
+	policy := lifecycle.Policy{Width: 1 + rng.IntN(6), Budget: lifecycle.Budget{Total: lifecycle.Amount{Count: workers}}}
+	switch rng.IntN(4) {
+	case 0:
+		policy.MaxUnavailable = lifecycle.Amount{Count: 2 + rng.IntN(4)}
+	case 1:
+		policy.Waves = lifecycle.Waves{First: lifecycle.Amount{Count: 2}, Growth: 2, Soak: time.Minute}
+	case 2:
+		policy.Stagger = 30 * time.Second
+	}
+	return sim.Config{
+		Seed: seed, Layout: fakes.Layout{Workers: workers}, MaxFaults: 1 + rng.IntN(8), Bound: 2 * lifecycle.DefaultOutDeadline,
+		Work: sim.Rollout(policy, ncn.Image("ncn-images/k8s", "0.1.110")),
+	}
+}
+
+// No rollout of 5 to 20 nodes breaks an invariant, and every run comes to an end.
+func TestFleets(t *testing.T) {
+	first := uint64(1)
+	if n, err := strconv.ParseUint(*seed, 10, 64); err == nil {
+		first = n
+	}
+	var list []uint64
+	for i := range *fleets {
+		list = append(list, first+uint64(i))
+	}
+	runSeeds(t, list, fleet)
+}
+
+func runSeeds(t *testing.T, list []uint64, scenario func(uint64) sim.Config) {
 	var sum tally
 	start := time.Now()
 	t.Run("all", func(t *testing.T) {
