@@ -32,7 +32,7 @@ type app struct {
 	screen bool          // stderr can be drawn on
 
 	stop    chan struct{} // closed by the first signal
-	driving atomic.Bool   // a run is under way, which can stop between two steps
+	driving atomic.Int32  // how many runs are under way, which can stop between two steps
 }
 
 func newApp(g globals, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) *app {
@@ -85,7 +85,7 @@ func (a *app) watchSignals(ctx context.Context) (context.Context, func()) {
 			return
 		}
 		close(a.stop)
-		if a.driving.Load() {
+		if a.driving.Load() > 0 {
 			a.say("stopping at the next safe point; Ctrl-C again interrupts the step that is under way")
 			select {
 			case <-signals:
@@ -134,25 +134,46 @@ func (a *app) drive(s *site.Site, show *progress) []lifecycle.Option {
 	}
 }
 
-// free refuses, with who has it, a node that somebody drives or that an unfinished run has left half done. The run would
-// be refused for that too, but only after the node was planned for and the user asked.
-func free(ctx context.Context, s *site.Site, host string) error {
-	runs, err := s.Journal.Runs(ctx)
-	if err != nil {
-		return err
+// free refuses, with who has it, a node that somebody drives, that one of the open runs has left half done, or that waits
+// for its turn in a rollout. The run would be refused for most of that too, but only after the node was planned for and the
+// user asked.
+func free(ctx context.Context, s *site.Site, open []lifecycle.Status, waiting map[string]lifecycle.Status, host string) error {
+	held := func(err error) error {
+		return &lifecycle.Error{Op: "ncnctl", Host: host, Kind: lifecycle.KindOf(err), Err: &lifecycle.StateError{State: lifecycle.Refused, Err: err}}
 	}
-	for _, id := range runs {
-		status, err := lifecycle.StatusOf(ctx, s.Journal, id)
-		if err != nil || status.Target != host || status.State != lifecycle.Open {
+	for _, status := range open {
+		if status.Target != host {
 			continue
 		}
-		lease, err := s.Journal.Acquire(ctx, host, "look-before-"+id, lifecycle.DefaultOwner())
+		lease, err := s.Journal.Acquire(ctx, host, "look-before-"+status.Run, lifecycle.DefaultOwner())
 		if err != nil {
-			return &lifecycle.Error{Op: "ncnctl", Host: host, Kind: lifecycle.KindOf(err), Err: &lifecycle.StateError{State: lifecycle.Refused, Err: err}}
+			return held(err)
 		}
 		return s.Journal.Release(ctx, lease) // the run ended meanwhile
 	}
+	if rollout, ok := waiting[host]; ok {
+		return held(lifecycle.Errorf(lifecycle.Conflict, "", "", "%w: hold or skip it there first",
+			&lifecycle.Held{Resource: host, Run: rollout.Run, Owner: rollout.Actor}))
+	}
 	return nil
+}
+
+// openRuns returns the runs that have not ended, oldest first. Those that cannot be read are passed over, and told.
+func openRuns(ctx context.Context, s *site.Site, passedOver func(id string, err error)) ([]lifecycle.Status, error) {
+	runs, err := s.Journal.Runs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var open []lifecycle.Status
+	for _, id := range runs {
+		switch status, err := lifecycle.StatusOf(ctx, s.Journal, id); {
+		case err != nil:
+			passedOver(id, err)
+		case status.State == lifecycle.Open:
+			open = append(open, status)
+		}
+	}
+	return open, nil
 }
 
 // hosts checks the names, and that nobody else is at work on them.
@@ -161,8 +182,16 @@ func hosts(ctx context.Context, s *site.Site, names []string) ([]ncn.Host, error
 	if err != nil {
 		return nil, err
 	}
+	open, err := openRuns(ctx, s, func(string, error) {})
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := waitingIn(ctx, s, open)
+	if err != nil {
+		return nil, err
+	}
 	for _, h := range list {
-		if err := free(ctx, s, h.Name); err != nil {
+		if err := free(ctx, s, open, waiting, h.Name); err != nil {
 			return nil, err
 		}
 	}

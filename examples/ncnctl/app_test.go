@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -189,13 +188,13 @@ func TestBars(t *testing.T) {
 		p.observe(e)
 	}
 	event(lifecycle.Event{Type: lifecycle.EventPlan, Summary: "ncn.rebuild"})
-	require.True(t, a.driving.Load())
+	require.Positive(t, a.driving.Load())
 	event(lifecycle.Event{Type: lifecycle.EventStep, Index: 7, Step: "power-off", Summary: "turn it off"})
 	event(lifecycle.Event{Type: lifecycle.EventWait, Index: 7, Step: "power-off", Detail: "the BMC: busy\x1b[2J"})
 	a.say("a word")
 	event(lifecycle.Event{Type: lifecycle.EventResult, Index: 7, Step: "power-off", Outcome: lifecycle.OutcomeDone})
 	event(lifecycle.Event{Type: lifecycle.EventEnd, State: lifecycle.Done})
-	require.False(t, a.driving.Load())
+	require.Zero(t, a.driving.Load())
 	p.close()
 	a.say("the end")
 
@@ -206,6 +205,6 @@ func TestBars(t *testing.T) {
 	require.Contains(t, text, "\x1b[2F\x1b[Ja word\n", "the two lines are taken away first")
 	require.True(t, strings.HasSuffix(text, "waits for its turn\nthe end\n"), "what was drawn last stays")
 	for line := range strings.Lines(text) {
-		require.LessOrEqual(t, len([]rune(strings.TrimPrefix(line, "\x1b[2F\x1b[J"))), 80, fmt.Sprintf("%q", line))
+		require.LessOrEqual(t, len([]rune(strings.TrimPrefix(line, "\x1b[2F\x1b[J"))), 80, "%q", line)
 	}
 }

@@ -24,6 +24,9 @@ func (c *cancelCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return failed(what, err, a.command("status"))
 	}
+	if before.Kind == lifecycle.KindRollout {
+		return failed(what, refuse("", "it is a rollout"), a.command("rollout", "cancel", c.ID, "--because", c.Because))
+	}
 	show := a.progress(before.Target)
 	err = lifecycle.Cancel(ctx, c.ID, ncn.Planner(s.NCN), c.Because, a.drive(s, show)...)
 	show.close()

@@ -31,11 +31,12 @@ func (c *checkCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return failed("check", err)
 	}
-	if a.Output == "json" {
+	switch {
+	case a.Output == "json":
 		err = a.json(map[string]any{"cluster": s.File.Cluster, "breaches": found})
-	} else if len(found) == 0 {
+	case len(found) == 0:
 		fmt.Fprintln(a.stdout, "no promise was broken")
-	} else {
+	default:
 		rows := [][]string{{"INVARIANT", "WHAT HAPPENED"}}
 		for _, b := range found {
 			rows = append(rows, []string{b.Invariant, b.Detail})

@@ -39,6 +39,9 @@ func (c *explainCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return failed("explain "+c.What, err)
 	}
+	if rollout := rolloutOfRun(ctx, s, e); rollout != "" {
+		e.Next = append([]string{a.command("rollout", "resume", rollout) + "   # it is part of that; names the driver, when somebody drives it"}, e.Next[1:]...)
+	}
 	if a.Output == "json" {
 		return a.json(e)
 	}
@@ -96,6 +99,11 @@ func (a *app) explain(records []lifecycle.Record) (explanation, error) {
 	_ = json.Unmarshal(records[0].Plan.Facts, &facts) // another program's plan has other facts
 	for _, step := range status.Steps {
 		e.take(step)
+	}
+	if status.Kind == lifecycle.KindRollout {
+		e.Node = fmt.Sprintf("%d hosts", len(status.Steps))
+		e.Next = a.afterRollout(status)
+		return e, nil
 	}
 	half := halfOf(status)
 	e.OnNode = half.text(facts)
@@ -174,8 +182,7 @@ func (a *app) after(s lifecycle.Status, h half, f ncn.Facts) []string {
 		}
 		next = append(next, line)
 	}
-	switch s.State {
-	case lifecycle.Open:
+	if s.State == lifecycle.Open {
 		add("names the driver, when somebody drives it", "resume", s.Run)
 		add("or end it", "cancel", s.Run, "--because", "TEXT")
 		return next
@@ -194,6 +201,33 @@ func (a *app) after(s lifecycle.Status, h half, f ncn.Facts) []string {
 		add("afterwards: the files from before the erasing are in this backup, not in the latest", "restore", s.Target, "--from", f.Backup)
 	default:
 		add("when the cause is put right", "plan", s.Target)
+	}
+	return next
+}
+
+// rolloutOfRun returns the open rollout that an open run is part of; "" for none.
+func rolloutOfRun(ctx context.Context, s *site.Site, e explanation) string {
+	id, ok := strings.CutSuffix(e.Run, hostRun("", e.Node))
+	if !ok || e.State != lifecycle.Open {
+		return ""
+	}
+	if status, err := lifecycle.StatusOf(ctx, s.Journal, id); err != nil || status.Kind != lifecycle.KindRollout || status.State != lifecycle.Open {
+		return ""
+	}
+	return id
+}
+
+// afterRollout says what to type next about a rollout.
+func (a *app) afterRollout(s lifecycle.Status) []string {
+	next := []string{a.command("rollout", "status", s.Run)}
+	if s.State == lifecycle.Open {
+		return append(next, a.command("rollout", "resume", s.Run)+"   # names the driver, when somebody drives it",
+			a.command("rollout", "cancel", s.Run, "--because", "TEXT")+"   # or end it")
+	}
+	for _, host := range s.Steps {
+		if host.Outcome == lifecycle.OutcomeFailed {
+			next = append(next, a.command("explain", hostRun(s.Run, host.ID)))
+		}
 	}
 	return next
 }

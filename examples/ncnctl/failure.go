@@ -44,7 +44,7 @@ func (a *app) report(err error) int {
 		a.say("ncnctl: %s", verdict(f.err))
 	}
 	a.say("reason: %s", clean(reason(f.err)))
-	if unchanged(f.err) {
+	if unchanged(f.err) && f.code != exitPartly {
 		a.say("nothing was changed")
 	}
 	next := f.next

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -152,12 +153,18 @@ func standing(n lab.Node) string {
 	return fmt.Sprintf("%d disarmed", n.Generation)
 }
 
-// latest is "latest NAME": it puts the ID of the latest run into the variable NAME.
+// latest is "latest NAME [KIND]": it puts the ID of the latest run, of a kind, into the variable NAME.
 func latest(ts *testscript.TestScript, _ bool, args []string) {
-	runs, err := lifecycle.NewDirJournal(ts.MkAbs("journal")).Runs(context.Background())
+	journal := lifecycle.NewDirJournal(ts.MkAbs("journal"))
+	runs, err := journal.Runs(context.Background())
 	ts.Check(err)
-	if len(runs) == 0 {
-		ts.Fatalf("there is no run")
+	for _, id := range slices.Backward(runs) {
+		status, err := lifecycle.StatusOf(context.Background(), journal, id)
+		ts.Check(err)
+		if len(args) == 1 || status.Kind == args[1] {
+			ts.Setenv(args[0], id)
+			return
+		}
 	}
-	ts.Setenv(args[0], runs[len(runs)-1])
+	ts.Fatalf("there is no such run")
 }

@@ -11,7 +11,10 @@ import (
 	"github.com/ncnkit/lifecycle/examples/site"
 )
 
-const notBegun = "not begun"
+const (
+	notBegun = "not begun"
+	leftOpen = "left as it is"
+)
 
 // outcome is what became of one node.
 type outcome struct {

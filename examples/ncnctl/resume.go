@@ -20,25 +20,56 @@ func (c *resumeCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer s.Close()
-	open := []lifecycle.Status{{Run: c.ID}}
-	if c.ID == "" {
-		if open, err = unfinished(ctx, a, s); err != nil {
-			return failed("resume", err)
+	if c.ID != "" {
+		status, err := lifecycle.StatusOf(ctx, s.Journal, c.ID)
+		if err != nil {
+			return failed("resume "+c.ID, err, a.command("status"))
 		}
-		if len(open) == 0 {
-			a.say("no run is unfinished")
-			if a.Output == "table" {
-				return nil
-			}
+		if status.Kind == lifecycle.KindRollout {
+			return failed("resume "+c.ID, refuse("", "it is a rollout"), a.command("rollout", "resume", c.ID))
 		}
-	} else if open[0], err = lifecycle.StatusOf(ctx, s.Journal, c.ID); err != nil {
-		return failed("resume "+c.ID, err, a.command("status"))
+		return c.resume(ctx, a, s, []lifecycle.Status{status})
+	}
+	open, err := openRuns(ctx, s, func(id string, err error) {
+		a.say("passed over: run %s cannot be read: %s", clean(id), clean(reason(err)))
+	})
+	if err != nil {
+		return failed("resume", err)
+	}
+	if len(open) == 0 {
+		a.say("no run is unfinished")
+		if a.Output == "table" {
+			return nil
+		}
 	}
 	return c.resume(ctx, a, s, open)
 }
 
+// rolloutsOf returns the rollouts among open runs, and the runs that are neither rollouts nor of a host that one of these
+// has begun: to take up such a one behind its rollout's back would leave the policy out.
+func rolloutsOf(ctx context.Context, s *site.Site, open []lifecycle.Status) (rollouts, others []lifecycle.Status, err error) {
+	in, err := waitingIn(ctx, s, open)
+	for _, status := range open {
+		switch rollout, ok := in[status.Target]; {
+		case status.Kind == lifecycle.KindRollout:
+			rollouts = append(rollouts, status)
+		case ok && status.Run == hostRun(rollout.Run, status.Target):
+		default:
+			others = append(others, status)
+		}
+	}
+	return rollouts, others, err
+}
+
 func (c *resumeCmd) resume(ctx context.Context, a *app, s *site.Site, open []lifecycle.Status) error {
 	var names []string
+	var rollouts []lifecycle.Status
+	if c.ID == "" {
+		var err error
+		if rollouts, open, err = rolloutsOf(ctx, s, open); err != nil {
+			return failed("resume", err)
+		}
+	}
 	for _, status := range open {
 		names = append(names, status.Target)
 	}
@@ -62,26 +93,11 @@ func (c *resumeCmd) resume(ctx context.Context, a *app, s *site.Site, open []lif
 		}
 		all.add(one, failed("resume "+status.Run, err))
 	}
+	for _, r := range rollouts { // each is a decision of its own
+		a.say("rollout %s is unfinished; see to it with: %s", r.Run, a.command("rollout", "resume", r.Run))
+		all.add(outcome{Node: "-", Run: r.Run, Result: leftOpen},
+			failed("resume", refuse("", "rollout %s is unfinished, and is taken up by its own command", r.Run), a.command("rollout", "resume", r.Run)))
+	}
 	show.close()
 	return all.show(a, s, func([]string) string { return a.command("resume") })
-}
-
-// unfinished returns the runs that are open, oldest first.
-func unfinished(ctx context.Context, a *app, s *site.Site) ([]lifecycle.Status, error) {
-	runs, err := s.Journal.Runs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var open []lifecycle.Status
-	for _, id := range runs {
-		status, err := lifecycle.StatusOf(ctx, s.Journal, id)
-		if err != nil {
-			a.say("passed over: run %s cannot be read: %s", clean(id), clean(reason(err)))
-			continue
-		}
-		if status.State == lifecycle.Open {
-			open = append(open, status)
-		}
-	}
-	return open, nil
 }

@@ -45,6 +45,7 @@ type commands struct {
 	Explain explainCmd `cmd:"" help:"Say what a run waits for or why it ended, and what to do next."`
 	Resume  resumeCmd  `cmd:"" help:"Take up one unfinished run, or all of them, oldest first."`
 	Cancel  cancelCmd  `cmd:"" help:"End an unfinished run at its next safe point."`
+	Rollout rolloutCmd `cmd:"" help:"Rebuild many workers under a policy: plan, preview, run, status, watch, pause, resume, hold, skip, cancel."`
 
 	Backup         backupCmd         `cmd:"" group:"Single steps:" help:"Copy a node's irreplaceable files to the store."`
 	Wipe           wipeCmd           `cmd:"" group:"Single steps:" help:"Erase a node's disks, and leave it armed."`

@@ -50,8 +50,12 @@ func (a *app) showRuns(ctx context.Context, s *site.Site) error {
 		}
 		one.Done, one.Total = count(status)
 		list = append(list, one)
+		node, steps := one.Target, fmt.Sprintf("%d/%d", one.Done, one.Total)
+		if one.Kind == lifecycle.KindRollout {
+			node, steps = "", steps+" hosts"
+		}
 		rows = append(rows, []string{
-			one.Run, cmp.Or(one.Target, "-"), cmp.Or(one.Kind, "-"), string(one.State), fmt.Sprintf("%d/%d", one.Done, one.Total), stamp(one.Began),
+			one.Run, cmp.Or(node, "-"), cmp.Or(one.Kind, "-"), string(one.State), steps, stamp(one.Began),
 			cmp.Or(one.Actor, one.Damage, "-"),
 		})
 	}
@@ -70,6 +74,13 @@ func (a *app) showRun(ctx context.Context, s *site.Site, id string) error {
 	status, err := lifecycle.StatusOf(ctx, s.Journal, id)
 	if err != nil {
 		return err
+	}
+	if status.Kind == lifecycle.KindRollout {
+		v, err := viewRollout(ctx, s, id, nil)
+		if err != nil {
+			return err
+		}
+		return v.show(a)
 	}
 	if a.Output == "json" {
 		return a.json(status)
