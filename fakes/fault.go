@@ -160,11 +160,16 @@ func (c *Cluster) hook() (before, after func(Call) error) {
 // do is the one way into the world: it lets hooks and faults act, applies the effect under the lock, and records it.
 // The effect may fill in the call's Detail.
 func (c *Cluster) do(ctx context.Context, call Call, effect func(*Call) error) error {
+	call.By, _ = lifecycle.ExecutionFrom(ctx)
+	return c.enter(ctx, call, func(call *Call) error { return c.apply(call, effect) })
+}
+
+// enter lets hooks and faults act around apply.
+func (c *Cluster) enter(ctx context.Context, call Call, apply func(*Call) error) error {
 	if err := ctx.Err(); err != nil {
 		return lifecycle.Wrap(err, string(call.Op), call.Host)
 	}
 	call.ctx = ctx
-	call.By, _ = lifecycle.ExecutionFrom(ctx)
 	before, after := c.hook()
 	if before != nil {
 		if err := before(call); err != nil {
@@ -179,7 +184,7 @@ func (c *Cluster) do(ctx context.Context, call Call, effect func(*Call) error) e
 		return lifecycle.Errorf(call.fault.kind, string(call.Op), call.Host, "injected fault")
 	}
 
-	err := c.apply(&call, effect)
+	err := apply(&call)
 
 	if after != nil {
 		if err := after(call); err != nil {

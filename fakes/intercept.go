@@ -14,41 +14,15 @@ import (
 // [Cluster.Late] is refused as [lifecycle.Invalid], because a command's input and output do not outlive its session;
 // [Cluster.Stale] has no meaning here.
 func (c *Cluster) Intercept(ctx context.Context, call Call, effect func(*Call) error) error {
-	if err := ctx.Err(); err != nil {
-		return lifecycle.Wrap(err, string(call.Op), call.Host)
-	}
-	call.ctx = ctx
 	if call.Op == Exec {
 		call.Writes = writes(call.Name)
 	}
-	before, after := c.hook()
-	if before != nil {
-		if err := before(call); err != nil {
-			return err
+	return c.enter(ctx, call, func(call *Call) error {
+		if call.fault.late > 0 {
+			return lifecycle.Errorf(lifecycle.Invalid, string(call.Op), call.Host, "a late effect is not imitated on the wire")
 		}
-	}
-	call.fault = c.meet(call)
-	if err := call.fault.delay(ctx, call); err != nil {
-		return err
-	}
-	if call.fault.kind != "" {
-		return lifecycle.Errorf(call.fault.kind, string(call.Op), call.Host, "injected fault")
-	}
-	if call.fault.late > 0 {
-		return lifecycle.Errorf(lifecycle.Invalid, string(call.Op), call.Host, "a late effect is not imitated on the wire")
-	}
-
-	err := c.applyUnlocked(&call, effect)
-
-	if after != nil {
-		if err := after(call); err != nil {
-			return err
-		}
-	}
-	if err == nil && call.fault.lose {
-		return lifecycle.Errorf(lifecycle.Unknown, string(call.Op), call.Host, "the connection ended before the answer came (injected fault)")
-	}
-	return err
+		return c.applyUnlocked(call, effect)
+	})
 }
 
 // applyUnlocked is apply, with the lock held only around the effect.
