@@ -9,6 +9,7 @@ type Execution struct {
 	Target  string
 	Step    string
 	Epoch   int64
+	Begun   bool // the step's intent is durable: its effect may have happened
 	Actor   string
 	Request string
 }

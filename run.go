@@ -307,7 +307,7 @@ func (d *driver) within(parent context.Context, s Step) (context.Context, contex
 		ctx = d.abandonable(ctx)
 	}
 	ctx = context.WithValue(ctx, executionKey{}, Execution{
-		Run: d.plan.ID, Target: d.plan.Target, Step: s.ID, Epoch: d.lease.Epoch, Actor: d.actor, Request: d.request,
+		Run: d.plan.ID, Target: d.plan.Target, Step: s.ID, Epoch: d.lease.Epoch, Begun: d.intents[s.ID], Actor: d.actor, Request: d.request,
 	})
 	timeout := s.Timeout
 	if timeout == 0 {

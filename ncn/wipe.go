@@ -185,7 +185,7 @@ func (w *work) wiped(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	token := w.token(ctx)
-	look, err := w.look(ctx, token)
+	look, err := w.sureLook(ctx, token)
 	switch {
 	case err != nil:
 		return false, err
@@ -198,6 +198,23 @@ func (w *work) wiped(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	return true, nil
+}
+
+// sureLook looks until the node answers: an erasing that may have begun goes on behind a connection that is cut. That there
+// is no token counts only when it is seen twice, with time between for a start that was still on its way.
+func (w *work) sureLook(ctx context.Context, token string) (l look, err error) {
+	e, _ := lifecycle.ExecutionFrom(ctx)
+	absent := 0
+	err = lifecycle.Wait(ctx, w.facts.Node.Name+" to tell how far its erasing has come", or(w.site.Poll, 5*time.Second), wipeTimeout, func(ctx context.Context) (bool, string, error) {
+		if l, err = w.look(ctx, token); err != nil {
+			return false, "", err
+		}
+		if l.state == "absent" {
+			absent++
+		}
+		return l.state != "absent" || absent == 2 || !e.Begun, "no erasing is seen", nil
+	})
+	return l, err
 }
 
 // blank decides about a node that was rebooted since the plan was made, so that no token is left: the wipe happened if
