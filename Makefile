@@ -32,7 +32,7 @@ sim: mutants
 
 ## itest: real processes and real servers
 itest:
-	cd examples && $(GO) test -count=1 -run TestKill -v ./ncnctl -kills 30
+	cd examples && $(GO) test -count=1 -run TestKill -v ./ncnctl -kills 30 | grep -vE '^=== (RUN|PAUSE|CONT)'
 	bash internal/itest/install.sh
 	cd internal/itest && $(GO) test -count=1 -v ./... | grep -vE '^=== (RUN|PAUSE|CONT)'
 

@@ -353,7 +353,7 @@ func (w *wipe) refused(t *testing.T) string {
 		return strings.Contains(seen, "\nrefused ") && !strings.Contains(seen, "\nalive\n")
 	})
 	t.Logf("\n%s", seen)
-	require.Regexp(t, "^boot "+bootID(t)+"\npid [0-9]+\nrefused this machine's xname is , the plan's is x0c0s0b0n0-itest\nend\n$", seen)
+	require.Regexp(t, "^xname \nuuid .*\nboot "+bootID(t)+"\npid [0-9]+\nrefused this machine's xname is , the plan's is x0c0s0b0n0-itest\nend\n$", seen)
 	return seen
 }
 
@@ -361,7 +361,7 @@ func (w *wipe) refused(t *testing.T) string {
 // nothing; and a driver that was overtaken is told so.
 func TestScriptWipeRefuses(t *testing.T) {
 	w := newWipe(t)
-	require.Equal(t, "boot "+bootID(t)+"\nabsent\n", w.look(t))
+	require.Regexp(t, "^xname \nuuid .*\nboot "+bootID(t)+"\nabsent\n$", w.look(t))
 	require.Equal(t, "started", w.start(t, "7"))
 	seen := w.refused(t)
 	require.DirExists(t, w.dir+"/token")
