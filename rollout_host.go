@@ -69,8 +69,8 @@ func (h *hostRun) drive(ctx context.Context, takeUp bool) (err error, open bool)
 			return nil, true
 		case h.isHeld(err) && time.Since(began) < hostPatience:
 			attempt--
-		case attempt == hostAttempts && StateOf(err) == Open:
-			return err, true
+		case h.isHeld(err), attempt == hostAttempts && StateOf(err) == Open:
+			return err, true // somebody else's run, or an open one, is no failure of the host
 		case !again && StateOf(err) != Open, attempt == hostAttempts:
 			return err, false
 		}
