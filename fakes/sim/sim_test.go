@@ -133,7 +133,7 @@ func TestSeeds(t *testing.T) {
 			n = 1
 		}
 	}
-	list := known(t)
+	list := known(t, "seeds.txt")
 	if *seed != "" {
 		list = nil
 	}
@@ -169,6 +169,9 @@ func TestFleets(t *testing.T) {
 		first = n
 	}
 	var list []uint64
+	if *seed == "" {
+		list = known(t, "fleets.txt")
+	}
 	for i := range *fleets {
 		list = append(list, first+uint64(i))
 	}
@@ -231,8 +234,8 @@ func (s *tally) String() string {
 }
 
 // known returns the seeds that failed once.
-func known(t *testing.T) []uint64 {
-	data, err := os.ReadFile("testdata/seeds.txt")
+func known(t *testing.T, file string) []uint64 {
+	data, err := os.ReadFile("testdata/" + file)
 	require.NoError(t, err)
 	var list []uint64
 	for line := range strings.Lines(string(data)) {
