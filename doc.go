@@ -35,7 +35,7 @@
 //	lifecycletest/, power/powertest/, bss/bsstest/, backup/backuptest/
 //	            what every implementation of an interface must do
 //	examples/   a module of its own: the lab (the cluster on loopback), a command line
-//	internal/   deptest, httpx, mutant; itest is a module of its own
+//	internal/   deptest, httpx, mutant; bench/results; itest is a module of its own
 //
 // Arrows: lifecycle <- {power, bss, backup} <- ncn; fakes imports all of them, and nothing imports fakes. Only packages at
 // depth 2 know a wire or a vendor.

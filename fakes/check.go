@@ -115,11 +115,12 @@ func (c *Cluster) runs(node string) [][]lifecycle.Record {
 	return all
 }
 
-// owned reports whether an open run, or one that called for a person, answers for the node's being armed.
+// owned reports whether an open run, one that called for a person, or a wipe by itself answers for the node's being armed.
 func owned(runs [][]lifecycle.Record, node string) bool {
 	for _, records := range runs {
 		s := lifecycle.Summarize(records)
-		if s.Target == node && (s.State == lifecycle.Open || s.State == lifecycle.NeedsHuman) {
+		wiped := s.Kind == "ncn.wipe" && s.State == lifecycle.Done // by contract it leaves the node armed
+		if s.Target == node && (s.State == lifecycle.Open || s.State == lifecycle.NeedsHuman || wiped) {
 			return true
 		}
 	}

@@ -32,7 +32,6 @@ func entry(t *testing.T, w *fakes.Cluster, host string) bss.Entry {
 func TestVerbs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := fakes.NewCluster(t, fakes.Layout{Workers: 1})
-		w.AllowArmed("ncn-w001")
 		site := w.Site()
 		host := site.Host("ncn-w001")
 		m := w.Machine("ncn-w001")
@@ -47,6 +46,7 @@ func TestVerbs(t *testing.T) {
 		require.Empty(t, m.Probe("/dev/sdc"))
 		require.Equal(t, "gpt", m.Probe("/dev/sda"), "the disks of the running system are left to the armed boot")
 		require.True(t, armed(t, w, "ncn-w001"))
+		require.Empty(t, w.Check(), "a wipe by itself answers for the node's being armed")
 
 		require.NoError(t, ncn.SetBootParameters(t.Context(), host, ncn.Image("ncn-images/k8s", "0.1.110")))
 		e := entry(t, w, m.XName())
