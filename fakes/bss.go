@@ -87,8 +87,11 @@ func (s *bssStore) params(xname string) (string, bool) {
 	return d.CommandLine(), ok
 }
 
+// fetched notes that the node fetched the endpoint. The service counts whole seconds; a cluster whose machines boot in less
+// would look as if it had not booted again, so a second fetch in one second counts as one of the next.
 func (s *bssStore) fetched(xname, endpoint string) {
-	s.fetches[fetchKey(xname, endpoint)] = s.now().Unix()
+	key := fetchKey(xname, endpoint)
+	s.fetches[key] = max(s.now().Unix(), s.fetches[key]+1)
 }
 
 // phoneHome is a node announcing itself, as its own cloud-init does; a node without an entry is not heard.
