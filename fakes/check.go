@@ -45,7 +45,7 @@ func (c *Cluster) Confine(names ...string) {
 }
 
 // Check returns the invariants that were broken up to now. What is told of runs is known only for those in
-// [Cluster.Journal].
+// [Cluster.Journal], or in the journal that [Cluster.Watch] was given.
 func (c *Cluster) Check() []Breach {
 	c.mu.Lock()
 	defer c.mu.Unlock()

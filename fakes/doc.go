@@ -24,7 +24,9 @@
 // looks; nobody can tell. There is one kind of firmware: it boots from the network when told to, else from its first
 // disks, and never hangs in between. Only workers' disks are laid out. Commands are known by name, and do what the
 // scripts of this module do; only fakessh reads a script's text. Processes other than the wipe do not exist, and no
-// service keeps a mount busy. Checks that need a run's plan know only runs in [Cluster.Journal].
+// service keeps a mount busy. Checks that need a run's plan know only runs in [Cluster.Journal], or in
+// the journal that [Cluster.Watch] was given. A second fetch of a boot script within one second counts as one of the next:
+// the real service keeps whole seconds, and real machines do not boot twice in one.
 //
 // [fakes/fakessh]: https://pkg.go.dev/github.com/ncnkit/lifecycle/fakes/fakessh
 // [fakes/fakehttp]: https://pkg.go.dev/github.com/ncnkit/lifecycle/fakes/fakehttp

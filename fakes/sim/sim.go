@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,8 @@ type Result struct {
 	Err      error // of the Works that gave up in a process that lived
 	Steps    int
 	Elapsed  time.Duration // of the cluster's time
+
+	test string // that ran it, for who replays it
 }
 
 // Broken reports whether the invariant was broken; "" stands for any.
@@ -89,6 +92,7 @@ func Run(t *testing.T, cfg Config) Result {
 		s.run(t.Context())
 		r = s.result()
 	})
+	r.test, _, _ = strings.Cut(t.Name(), "/")
 	return r
 }
 

@@ -172,7 +172,11 @@ func TestFleets(t *testing.T) {
 	if *seed == "" {
 		list = known(t, "fleets.txt")
 	}
-	for i := range *fleets {
+	n := *fleets
+	if *seed != "" && !flagSet("sim.fleets") {
+		n = 1
+	}
+	for i := range n {
 		list = append(list, first+uint64(i))
 	}
 	runSeeds(t, list, fleet)

@@ -61,7 +61,7 @@ func (r Result) Story() string {
 		fmt.Fprintln(&b, breach)
 	}
 	fmt.Fprintf(&b, "seed %d, %d calls in %v of the cluster's time\n", r.Config.Seed, r.Steps, r.Elapsed.Round(time.Second))
-	fmt.Fprintf(&b, "replay: go test ./fakes/sim -run TestSeeds -sim.seed=%d%s\n", r.Config.Seed, r.Config.without())
+	fmt.Fprintf(&b, "replay: go test ./fakes/sim -run %s -sim.seed=%d%s\n", r.test, r.Config.Seed, r.Config.without())
 	fmt.Fprintf(&b, "or sim.Config{Seed: %d, Without: %#v, …}\n", r.Config.Seed, r.Config.Without)
 	for _, f := range r.Faults {
 		fmt.Fprintln(&b, "fault", f)
